@@ -1,0 +1,327 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/socketio"
+	"github.com/holdfast-dev/holdfast/tokens"
+)
+
+// closeTimeout bounds the goodbye of a connection: the writing of what is
+// queued and the WebSocket's close handshake.
+const closeTimeout = 2 * time.Second
+
+// conn is one connection. serve, which runs on the reader's goroutine, owns it.
+type conn struct {
+	// static after dial
+	s     *Socket
+	ws    *websocket.Conn
+	auth  json.RawMessage // payload of CONNECT, nil for none
+	ctx   context.Context // ends when the connection is cut
+	cut   context.CancelFunc
+	out   outbox
+	tasks sync.WaitGroup // the writer and a refresh
+
+	// owned by the reader
+	decoder  socketio.Decoder
+	run      *run
+	patience time.Duration // the longest time between two pings
+	live     time.Time     // when the server admitted us; zero before
+	opening  func() bool   // stops the end of the attempt from ending this
+	watch    *time.Timer   // fires when pings fail to come; nil before the handshake
+
+	// guarded by s.mu
+	session    *Session
+	refreshing bool
+	retries    map[*room]*time.Timer
+	leaving    map[string]bool // rooms whose leaving the server has not seen
+
+	mu         sync.Mutex      // guards what follows
+	cause      error           // why this side ended it
+	hanging    *time.Timer     // cuts it when its goodbye takes too long
+	closing    *holdfast.Error // what the server announced
+	used       tokens.Token    // the last that the server accepted, or was sent in CONNECT
+	maxPayload int
+	whole      bool // maxPayload is for a packet with its attachments
+	nextAck    uint64
+	acks       map[uint64]func(socketio.Args, error)
+	ended      bool
+}
+
+// dial opens the WebSocket.
+func (s *Socket) dial(ctx context.Context, token tokens.Token, auth any) (*conn, error) {
+	c := &conn{s: s, used: token, acks: make(map[uint64]func(socketio.Args, error)), retries: make(map[*room]*time.Timer), leaving: make(map[string]bool)}
+	if auth != nil {
+		payload, err := json.Marshal(auth)
+		if err != nil {
+			return nil, &sourceError{holdfast.Errorf(holdfast.InvalidArgument, "client: auth payload: %w", err)}
+		}
+		c.auth = payload
+	}
+	header := s.client.cfg.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	ws, resp, err := websocket.Dial(ctx, s.url, &websocket.DialOptions{HTTPClient: s.client.raw, HTTPHeader: header})
+	if err != nil {
+		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
+			return nil, refusedHandshake(newError(resp))
+		}
+		return nil, fmt.Errorf("client: %w", unwrapURL(err))
+	}
+	ws.SetReadLimit(int64(s.cfg.MaxMessage))
+	c.ws = ws
+	c.decoder.Limits = socketio.Limits{Bytes: s.cfg.MaxMessage}
+	c.ctx, c.cut = context.WithCancel(context.Background())
+	c.out.init(s.cfg.SendBuffer)
+	return c, nil
+}
+
+func refusedHandshake(e *Error) error {
+	var b struct {
+		Code json.RawMessage `json:"code"`
+	}
+	_ = json.Unmarshal(e.Body, &b)
+	return &handshakeError{status: e.Status, coded: holdfast.Code(text(b.Code)).Known(), err: e.Err}
+}
+
+// serve reads until the connection ends. attempt ends when it takes too long
+// to be admitted.
+func (c *conn) serve(r *run, attempt context.Context) (ending, tokens.Token) {
+	c.run = r
+	c.tasks.Go(c.write)
+	c.opening = context.AfterFunc(attempt, func() { c.fail(context.Cause(attempt)) })
+	goodbye := context.AfterFunc(r.ctx, c.goodbye)
+
+	err := c.read()
+
+	c.opening()
+	goodbye()
+	if c.watch != nil {
+		c.watch.Stop()
+	}
+	c.out.close()
+	c.cut()
+	c.ws.CloseNow()
+	c.tasks.Wait()
+	err = c.reason(err)
+	c.s.down(c)
+	c.end()
+	e := ending{err: err}
+	if !c.live.IsZero() {
+		e.connected, e.lasted = true, time.Since(c.live)
+	}
+	return e, c.token()
+}
+
+// reason says why the connection ended: what the server announced, else what
+// this side found, else what reading ended with.
+func (c *conn) reason(read error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closing != nil:
+		return c.closing
+	case c.cause != nil:
+		return c.cause
+	}
+	if ce, ok := errors.AsType[websocket.CloseError](read); ok {
+		return closeError(ce)
+	}
+	if errors.Is(read, websocket.ErrMessageTooBig) {
+		return &localError{fmt.Errorf("client: message from the server: %w: %w", holdfast.MessageTooLarge, read)}
+	}
+	return fmt.Errorf("client: connection lost: %w", read)
+}
+
+// fail ends the connection at once.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = err
+	}
+	c.mu.Unlock()
+	c.cut()
+}
+
+// hangUp ends the connection in order: what is queued is written, then last,
+// then a close frame. It does not wait.
+func (c *conn) hangUp(err error, status websocket.StatusCode, last ...outgoing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil || c.ended {
+		return
+	}
+	c.cause = err
+	c.hanging = time.AfterFunc(closeTimeout, c.cut)
+	c.out.finish(status, last...)
+}
+
+// goodbye is the end that the application asked for.
+func (c *conn) goodbye() {
+	p := socketio.Packet{Type: socketio.Disconnect, Namespace: c.s.ns}
+	c.hangUp(context.Cause(c.run.ctx), websocket.StatusNormalClosure, c.encode(p))
+}
+
+// encode makes the WebSocket messages of a packet.
+func (c *conn) encode(p socketio.Packet) outgoing {
+	text := make([]byte, 0, len(p.Data)+len(p.Namespace)+16)
+	return outgoing{text: p.Append(append(text, byte(engineio.Message))), binary: p.Attachments}
+}
+
+// write writes what is queued until the connection ends.
+func (c *conn) write() {
+	for {
+		items, status, done := c.out.pop()
+		for _, p := range items {
+			if err := c.writePacket(p); err != nil {
+				c.fail(fmt.Errorf("client: write: %w", err))
+				return
+			}
+		}
+		if done {
+			if status != 0 {
+				// The reader goes on until the peer's close frame or the cut.
+				_ = c.ws.Close(status, "")
+			}
+			return
+		}
+		select {
+		case <-c.out.wake:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *conn) writePacket(p outgoing) error {
+	ctx, cancel := context.WithTimeout(c.ctx, c.s.cfg.WriteTimeout)
+	defer cancel()
+	if err := c.ws.Write(ctx, websocket.MessageText, p.text); err != nil {
+		return err
+	}
+	for _, b := range p.binary {
+		if err := c.ws.Write(ctx, websocket.MessageBinary, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send queues a packet, waiting for room.
+func (c *conn) send(ctx context.Context, p socketio.Packet) error {
+	out := c.encode(p)
+	if err := c.fits(out); err != nil {
+		return err
+	}
+	return c.out.push(ctx, out)
+}
+
+// fits checks a packet against what the server takes: any Socket.IO server
+// bounds each WebSocket message, Holdfast the packet with its attachments.
+func (c *conn) fits(p outgoing) error {
+	c.mu.Lock()
+	limit, whole := c.maxPayload, c.whole
+	c.mu.Unlock()
+	size := len(p.text)
+	for _, b := range p.binary {
+		size = max(size, len(b))
+	}
+	if whole {
+		size = p.size()
+	}
+	if limit > 0 && size > limit {
+		return holdfast.Errorf(holdfast.MessageTooLarge, "the message has %d bytes, the server takes %d", size, limit)
+	}
+	return nil
+}
+
+// ask sends a packet that wants an ack and waits for it.
+func (c *conn) ask(ctx context.Context, p socketio.Packet) (socketio.Args, error) {
+	type result struct {
+		args socketio.Args
+		err  error
+	}
+	answer := make(chan result, 1)
+	id, ok := c.expect(func(args socketio.Args, err error) { answer <- result{args, err} })
+	if !ok {
+		return socketio.Args{}, ErrNotConnected
+	}
+	p.ID, p.HasID = id, true
+	if err := c.send(ctx, p); err != nil {
+		c.forget(id)
+		return socketio.Args{}, err
+	}
+	select {
+	case r := <-answer:
+		return r.args, r.err
+	case <-ctx.Done():
+		c.forget(id)
+		return socketio.Args{}, ctx.Err()
+	}
+}
+
+// askNow sends one of the protocol's own events without waiting. fn gets the
+// ack, or an error when the connection ends first; it is called at most once, by
+// the reader, and must not block.
+func (c *conn) askNow(event string, payload any, fn func(socketio.Args, error)) {
+	id, ok := c.expect(fn)
+	if !ok {
+		return // the connection is over, and the next one asks anew
+	}
+	data, _ := json.Marshal(payload) // of strings and numbers: can't fail
+	p := eventPacket(c.s.ns, event, socketio.Args{Values: []json.RawMessage{data}})
+	p.ID, p.HasID = id, true
+	c.out.pushNow(c.encode(p))
+}
+
+// expect registers for an ack. Without success fn isn't called.
+func (c *conn) expect(fn func(socketio.Args, error)) (id uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return 0, false
+	}
+	id = c.nextAck
+	c.nextAck++
+	c.acks[id] = fn
+	return id, true
+}
+
+func (c *conn) forget(id uint64) func(socketio.Args, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fn := c.acks[id]
+	delete(c.acks, id)
+	return fn
+}
+
+// end fails the acks that will not come.
+func (c *conn) end() {
+	c.mu.Lock()
+	acks := c.acks
+	c.acks, c.ended = nil, true
+	if c.hanging != nil {
+		c.hanging.Stop()
+	}
+	c.mu.Unlock()
+	for _, fn := range acks {
+		fn(socketio.Args{}, ErrConnectionLost)
+	}
+}
+
+func (c *conn) token() tokens.Token {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.used
+}

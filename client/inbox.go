@@ -1,0 +1,257 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/socketio"
+)
+
+type logger = *slog.Logger
+
+// item is something for the goroutine of the handlers: an event, or a room's
+// own notice.
+type item struct {
+	d    *delivery
+	room *room // whose event or notice it is; may be nil
+	// notice: only the room's handlers of exactly d.event get it.
+	notice bool
+	size   int
+}
+
+// itemCost is what an item counts for besides its bytes.
+const itemCost = 200
+
+// errBehind cuts a connection whose reader waits for a handler that waits for
+// the reader.
+var errBehind = &localError{fmt.Errorf("client: events came faster than their handlers, which wait for the server: %w", holdfast.SlowConsumer)}
+
+// inbox holds what waits for handlers. It is bounded in bytes: over its limit
+// push waits for the handlers.
+type inbox struct {
+	limit int
+	wake  chan struct{} // has one element while there is something to do
+	end   chan struct{} // closed by close
+
+	mu       sync.Mutex // guards what follows
+	items    []item
+	bytes    int
+	space    chan struct{} // closed when push should look again; nil if nobody waits
+	asking   int           // calls inside handlers that wait for the server
+	busy     bool          // a handler is running
+	isClosed bool
+}
+
+func (q *inbox) init(limit int) {
+	q.limit = limit
+	q.wake = make(chan struct{}, 1)
+	q.end = make(chan struct{})
+}
+
+// push adds an item, waiting for room until stop is closed.
+func (q *inbox) push(it item, stop <-chan struct{}) error {
+	for {
+		q.mu.Lock()
+		switch {
+		case q.isClosed:
+			q.mu.Unlock()
+			return ErrClosed
+		case q.bytes == 0 || q.bytes+it.size <= q.limit:
+			q.addLocked(it)
+			q.mu.Unlock()
+			return nil
+		case q.asking > 0:
+			q.mu.Unlock()
+			return errBehind
+		}
+		if q.space == nil {
+			q.space = make(chan struct{})
+		}
+		space := q.space
+		q.mu.Unlock()
+		select {
+		case <-space:
+		case <-stop:
+			return ErrNotConnected
+		}
+	}
+}
+
+// pushNow adds one of the few notices that don't come from the wire.
+func (q *inbox) pushNow(it item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.isClosed {
+		q.addLocked(it)
+	}
+}
+
+func (q *inbox) addLocked(it item) {
+	q.items = append(q.items, it)
+	q.bytes += it.size
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// lookLocked makes push look again.
+func (q *inbox) lookLocked() {
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
+	}
+}
+
+// take returns the next item and marks the handlers as busy, until gone.
+func (q *inbox) take() (it item, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.isClosed || len(q.items) == 0 {
+		q.items = nil // lets the array go
+		return item{}, false
+	}
+	it = q.items[0]
+	q.items[0] = item{}
+	q.items = q.items[1:]
+	q.busy = true
+	return it, true
+}
+
+// gone tells that an item's handlers have returned.
+func (q *inbox) gone(it item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.bytes -= it.size
+	q.busy = false
+	q.lookLocked()
+}
+
+// ask notes that a call inside a handler of this socket begins to wait for the
+// server; the returned function ends that.
+func (q *inbox) ask() (done func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.asking++
+	q.lookLocked()
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.asking--
+	}
+}
+
+// running reports whether a handler is running.
+func (q *inbox) running() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.busy
+}
+
+// close drops what waits and takes no more.
+func (q *inbox) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.isClosed {
+		q.isClosed = true
+		q.items = nil
+		q.lookLocked()
+		close(q.end)
+	}
+}
+
+// asking marks a call that waits for the server, if ctx is of a handler of s.
+func (s *Socket) asking(ctx context.Context) (done func()) {
+	if ctx.Value(handlerKey{}) != s {
+		return func() {}
+	}
+	return s.inbox.ask()
+}
+
+// dispatch runs the handlers, from the first Connect to Close.
+func (s *Socket) dispatch() {
+	defer close(s.done)
+	for {
+		it, ok := s.inbox.take()
+		if ok {
+			s.deliver(it)
+			s.inbox.gone(it)
+			continue
+		}
+		select {
+		case <-s.inbox.wake:
+		case <-s.inbox.end:
+			return
+		}
+	}
+}
+
+// deliver calls the handlers of one item.
+func (s *Socket) deliver(it item) {
+	d := it.d
+	if !it.notice {
+		s.registry.deliver(s.ctx, d, true)
+	}
+	if it.room != nil {
+		for _, r := range s.holders(it.room) {
+			if r.left.Load() {
+				continue // by a handler before this one
+			}
+			if it.notice && d.meta != nil {
+				r.advance(d.meta.position())
+			}
+			r.registry.deliver(s.ctx, d, !it.notice)
+			if !it.notice {
+				r.advance(d.meta.position())
+			}
+		}
+	}
+	if a := s.registry.answerFor(d.event); a != nil && !it.notice {
+		s.answer(d, a)
+	}
+}
+
+// answer runs the handler that answers an event, and sends what it says if the
+// server asked for it.
+func (s *Socket) answer(d *delivery, a *answer) {
+	out, err := socketio.Args{}, error(holdfast.Internal.New())
+	s.registry.guard(d.event, func() { out, err = a.fn(s.ctx, d.args) })
+	if err != nil {
+		if holdfast.CodeOf(err) == holdfast.Internal {
+			s.registry.log.Warn("handler failed", "event", d.event, "err", err)
+		}
+		out = negative(err)
+	}
+	if !d.wanted {
+		return
+	}
+	if err = d.reply(out); errors.Is(err, holdfast.MessageTooLarge) {
+		err = d.reply(negative(err))
+	}
+	if err != nil && !errors.Is(err, ErrNotConnected) && s.ctx.Err() == nil {
+		s.registry.log.Warn("ack was not sent", "event", d.event, "err", err)
+	}
+}
+
+// reply sends the ack that the server asked for.
+func (d *delivery) reply(args socketio.Args) error {
+	s := d.conn.s
+	return d.conn.send(s.ctx, socketio.Packet{
+		Type: socketio.Ack, Namespace: s.ns, ID: d.ackID, HasID: true, Data: args.AppendArray(nil), Attachments: args.Attachments,
+	})
+}
+
+// guard runs a handler and keeps its panic to itself.
+func (r *registry) guard(event string, fn func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error("handler panicked", "event", event, "panic", panicText(v), "stack", string(debug.Stack()))
+		}
+	}()
+	fn()
+}

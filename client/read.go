@@ -1,0 +1,235 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/socketio"
+)
+
+// read handles what the server sends until the connection ends.
+func (c *conn) read() error {
+	for {
+		// c.ctx carries no deadline: it is the cut itself.
+		kind, data, err := c.ws.Read(c.ctx)
+		if err != nil {
+			return err
+		}
+		if kind == websocket.MessageBinary {
+			p, ok, err := c.decoder.Binary(data)
+			if err == nil && ok {
+				err = c.packet(p)
+			}
+			if err != nil {
+				return c.broken(err)
+			}
+			continue
+		}
+		p, err := engineio.Parse(data)
+		if err == nil {
+			err = c.frame(p)
+		}
+		if err != nil {
+			return c.broken(err)
+		}
+	}
+}
+
+// broken ends the connection because of what the server sent, or of what over
+// says, and reads on until it is closed in order.
+func (c *conn) broken(err error) error {
+	if o, ok := errors.AsType[*over](err); ok {
+		c.hangUp(o.err, websocket.StatusNormalClosure)
+	} else {
+		status := websocket.StatusProtocolError
+		if errors.Is(err, holdfast.MessageTooLarge) {
+			status = websocket.StatusMessageTooBig
+		}
+		c.hangUp(&localError{fmt.Errorf("client: packet from the server: %w", err)}, status)
+	}
+	for {
+		if _, _, err := c.ws.Read(c.ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// over ends reading for a reason that is no fault of the protocol.
+type over struct{ err error }
+
+func (o *over) Error() string { return o.err.Error() }
+
+// frame handles one Engine.IO packet.
+func (c *conn) frame(p engineio.Packet) error {
+	if c.watch == nil && p.Type != engineio.Open {
+		return holdfast.Errorf(holdfast.ProtocolError, "%v packet before the handshake", p.Type)
+	}
+	switch p.Type {
+	case engineio.Open:
+		return c.open(p.Data)
+	case engineio.Ping:
+		c.watch.Reset(c.patience)
+		c.out.pong(p.Data)
+		return nil
+	case engineio.Close:
+		return &over{errors.New("client: the server closed the session")}
+	case engineio.Message:
+		sp, ok, err := c.decoder.Text(p.Data)
+		if err != nil || !ok {
+			return err
+		}
+		return c.packet(sp)
+	}
+	return nil // noop, and what makes no sense from a server
+}
+
+// open handles the handshake: the heartbeat is watched from here on, and the
+// namespace is asked for.
+func (c *conn) open(data []byte) error {
+	if c.watch != nil {
+		return holdfast.Errorf(holdfast.ProtocolError, "second handshake")
+	}
+	h, err := engineio.ParseHandshake(data)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.maxPayload = h.MaxPayload
+	c.mu.Unlock()
+	c.patience = h.PingInterval + h.PingTimeout
+	c.watch = time.AfterFunc(c.patience, func() { c.fail(&localError{ErrPingTimeout}) })
+	c.out.pushNow(c.encode(socketio.Packet{Type: socketio.Connect, Namespace: c.s.ns, Data: c.auth}))
+	return nil
+}
+
+// packet handles one Socket.IO packet.
+func (c *conn) packet(p socketio.Packet) error {
+	if p.Namespace != c.s.ns {
+		return nil
+	}
+	switch p.Type {
+	case socketio.Connect:
+		if c.live.IsZero() {
+			c.admit()
+		}
+		return nil
+	case socketio.ConnectError:
+		return &over{connectError(p.Data)}
+	case socketio.Disconnect:
+		return &over{ErrDisconnected}
+	}
+	if c.live.IsZero() {
+		return holdfast.Errorf(holdfast.ProtocolError, "%v packet before the namespace was entered", p.Type)
+	}
+	switch p.Type {
+	case socketio.Ack, socketio.BinaryAck:
+		if fn := c.forget(p.ID); fn != nil {
+			args, err := p.AckArgs()
+			fn(args, err)
+		}
+		return nil
+	case socketio.Event, socketio.BinaryEvent:
+		return c.event(p)
+	}
+	return nil
+}
+
+// admit makes it known that the server has let the socket in.
+func (c *conn) admit() {
+	c.opening()
+	c.live = time.Now()
+	c.auth = nil
+	c.s.up(c)
+}
+
+// event puts an event in the queue of the handlers, after the socket itself
+// has looked at it.
+func (c *conn) event(p socketio.Packet) error {
+	name, args, err := p.Event()
+	if err != nil {
+		return err
+	}
+	d := &delivery{event: name, args: args, conn: c, ackID: p.ID, wanted: p.HasID}
+	it := item{d: d, size: itemCost + len(p.Data)}
+	for _, a := range p.Attachments {
+		it.size += len(a)
+	}
+	switch name {
+	case EventSession:
+		c.signedIn(args)
+	case EventExpiring:
+		c.expiring(args)
+	case EventClosing:
+		c.announced(args)
+	case "room:left":
+		c.s.removed(c, args)
+	}
+	d.meta = metaOf(args)
+	if d.meta != nil {
+		var fresh bool
+		if it.room, fresh = c.s.expected(c, d.meta); !fresh {
+			return nil
+		}
+	}
+	switch err := c.s.inbox.push(it, c.ctx.Done()); {
+	case err == nil:
+		if it.room != nil {
+			c.s.arrived(it.room, d.meta.position())
+		}
+		return nil
+	case errors.Is(err, ErrClosed):
+		return nil // nobody listens any more, but the goodbye is still to be read
+	default:
+		return &over{err}
+	}
+}
+
+// signedIn takes note of auth:session.
+func (c *conn) signedIn(args socketio.Args) {
+	var session Session
+	if args.Decode(0, &session) != nil || session.Connection == "" {
+		return // another server's event of that name
+	}
+	c.mu.Lock()
+	c.whole = true
+	c.mu.Unlock()
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.session = &session
+}
+
+// announced takes note of auth:closing: it says more than the close frame.
+func (c *conn) announced(args socketio.Args) {
+	var closing Closing
+	if args.Decode(0, &closing) != nil || !closing.Code.Known() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = closing.err()
+}
+
+// connectError is the error of a CONNECT_ERROR packet.
+func connectError(data json.RawMessage) error {
+	var e struct {
+		Message string          `json:"message"`
+		Data    json.RawMessage `json:"data"`
+	}
+	_ = json.Unmarshal(data, &e)
+	var d struct {
+		Code       json.RawMessage `json:"code"`
+		RetryAfter float64         `json:"retryAfter"`
+	}
+	_ = json.Unmarshal(e.Data, &d)
+	code := holdfast.Code(text(d.Code))
+	if !code.Known() {
+		code = codeOfMessage(e.Message)
+	}
+	return &holdfast.Error{Code: code, Message: e.Message, RetryAfter: seconds(d.RetryAfter), Details: e.Data}
+}

@@ -1,0 +1,152 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/socketio"
+	"github.com/holdfast-dev/holdfast/tokens"
+)
+
+func randomFraction() float64 { return rand.Float64() }
+
+// Refresh brings the Source's present token to the server: call it when the
+// token has changed. If it is the one that the connection uses already, nothing
+// happens. A Holdfast server takes it on the same connection, without a gap; the
+// error is the server's if it doesn't, and the connection stays as it was. A
+// plain Socket.IO server can't: the socket reconnects with the new token, and
+// Refresh returns when that has begun. Without a connection Refresh returns nil:
+// each attempt reads the token anew.
+func (s *Socket) Refresh(ctx context.Context) error {
+	src := s.client.cfg.Source
+	c := s.current()
+	if c == nil || src == nil {
+		return nil
+	}
+	t, err := src.Token(ctx)
+	if err != nil {
+		return err
+	}
+	if t.Access == c.token().Access {
+		return nil
+	}
+	if session, ok := s.Session(); !ok || !session.Has("refresh") {
+		c.hangUp(&localError{errNewToken}, 1000)
+		return nil
+	}
+	defer s.asking(ctx)()
+	return c.present(ctx, t)
+}
+
+// errNewToken is why a connection ends that can't take a new token.
+var errNewToken = errors.New("client: reconnecting with a new token")
+
+// present gives the server another token for this connection.
+func (c *conn) present(ctx context.Context, t tokens.Token) error {
+	args, err := socketio.NewArgs(struct {
+		Token string `json:"token"`
+	}{t.Access})
+	if err == nil {
+		args, err = c.ask(ctx, eventPacket(c.s.ns, "auth:refresh", args))
+	}
+	if err == nil {
+		args, err = unwrap(args)
+	}
+	if err != nil {
+		return err
+	}
+	var expiry struct {
+		ExpiresAt int64 `json:"expiresAt"`
+		ExpiresIn int64 `json:"expiresIn"`
+	}
+	if err := args.Decode(0, &expiry); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.used = t
+	c.mu.Unlock()
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.session != nil {
+		session := *c.session
+		session.ExpiresAt, session.ExpiresIn = expiry.ExpiresAt, expiry.ExpiresIn
+		c.session = &session
+	}
+	return nil
+}
+
+// expiring handles auth:expiring.
+func (c *conn) expiring(args socketio.Args) {
+	var e Expiring
+	if args.Decode(0, &e) != nil {
+		return
+	}
+	reason := holdfast.TokenExpired.New()
+	if strings.HasPrefix(e.Reason, "permission") {
+		reason = holdfast.PermissionVersionStale.New()
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.refreshLocked(reason)
+}
+
+// refreshLocked starts to renew the token in band, unless that is under way or
+// can't be done. The caller holds s.mu, and is the reader.
+func (c *conn) refreshLocked(reason *holdfast.Error) bool {
+	if c.s.client.cfg.Source == nil || c.session == nil || !c.session.Has("refresh") {
+		return false
+	}
+	if c.refreshing {
+		return true
+	}
+	c.refreshing = true
+	c.tasks.Go(func() {
+		c.renew(reason)
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		c.refreshing = false
+	})
+	return true
+}
+
+// renew gets another token from the Source and presents it, again and again
+// until it is done, is refused for good, or the connection ends. Then the
+// server closes it, and the rules decide.
+func (c *conn) renew(reason *holdfast.Error) {
+	rules := rules{cfg: c.s.cfg, random: randomFraction}
+	for {
+		err := c.renewOnce(reason)
+		if err == nil || c.ctx.Err() != nil {
+			return
+		}
+		c.s.registry.log.Warn("token was not refreshed on the connection", "err", err)
+		if final(err) || rules.attempts >= maxRenewals {
+			return
+		}
+		rules.attempts++
+		refusal, _ := errors.AsType[*holdfast.Error](err)
+		timer := time.NewTimer(rules.backoff(refusal))
+		select {
+		case <-timer.C:
+		case <-c.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (c *conn) renewOnce(reason *holdfast.Error) error {
+	src, used := c.s.client.cfg.Source, c.token()
+	t, err := src.Token(c.ctx)
+	if err == nil && t.Access == used.Access {
+		t, err = tokens.Renew(c.ctx, src, used, reason)
+	}
+	if err != nil {
+		return err
+	}
+	return c.present(c.ctx, t)
+}

@@ -1,0 +1,234 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/tokens"
+)
+
+// expire warns the client and answers its refreshes with answers, one each.
+func expire(asked *list[string], answers ...string) func(p *peer) {
+	return func(p *peer) {
+		p.admitAs("ann")
+		asked.add(p.auth)
+		p.send(`42["auth:expiring",{"expiresAt":1,"expiresIn":10,"reason":"expiry"}]`)
+		p.send(`42["auth:expiring",{"expiresAt":1,"expiresIn":9,"reason":"expiry"}]`) // once is enough
+		for _, a := range answers {
+			id, name, arg := p.event()
+			asked.add(fmt.Sprintf("%s %s", name, arg))
+			p.send("43%s[%s]", id, a)
+		}
+		p.idle()
+	}
+}
+
+const refreshed = `{"ok":true,"data":{"expiresAt":946684920000,"expiresIn":120}}`
+
+// L40
+func TestRefreshInBand(t *testing.T) {
+	var asked list[string]
+	bubble(t, expire(&asked, refreshed), func(t *testing.T, f *fake) {
+		src := &source{}
+		s := f.client(Config{Source: src}).Socket()
+		var got list[string]
+		On(s, EventSession, func(_ context.Context, v Session) {
+			got.add(fmt.Sprint(v.User.ID, " ", v.Connection, " ", v.Has("refresh"), v.Has("x")))
+		})
+		On(s, EventExpiring, func(_ context.Context, v Expiring) { got.add(fmt.Sprint(v)) })
+		if err := s.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if want := `[{"token":"t0"} auth:refresh {"token":"t1"}]`; asked.String() != want {
+			t.Errorf("server saw %v, want %v", &asked, want)
+		}
+		if want := "[ann c1 true false {1 10 expiry} {1 9 expiry}]"; got.String() != want {
+			t.Errorf("handlers saw %v", &got)
+		}
+		if !slices.Equal(src.refusals(), []holdfast.Code{holdfast.TokenExpired}) || f.connections() != 1 {
+			t.Error(src.refusals(), f.connections())
+		}
+		session, ok := s.Session()
+		if !ok || session.ExpiresIn != 120 || !session.ExpiryTime().Equal(time.UnixMilli(946684920000)) || s.current().token().Access != "t1" {
+			t.Errorf("%+v", session)
+		}
+		s.Close()
+		if _, ok := s.Session(); ok {
+			t.Error("a session after Close")
+		}
+		if !(Session{}).ExpiryTime().IsZero() {
+			t.Error("zero is never")
+		}
+	})
+}
+
+// A refresh that fails in passing is tried again on the same connection; one
+// that the server refuses leaves the connection as it was.
+func TestRefreshInBandFails(t *testing.T) {
+	var asked list[string]
+	bubble(t, expire(&asked, `{"ok":false,"error":{"message":"Later.","code":"INTERNAL"}}`, refreshed), func(t *testing.T, f *fake) {
+		src := &source{fail: []error{io.ErrUnexpectedEOF}}
+		s := f.connect(Config{Source: src})
+		time.Sleep(time.Minute)
+		if want := `[{"token":"t0"} auth:refresh {"token":"t1"} auth:refresh {"token":"t1"}]`; asked.String() != want || f.connections() != 1 || s.State() != Connected {
+			t.Errorf("server saw %v, want %v", &asked, want)
+		}
+	})
+	for name, fail := range map[string]error{"for good": holdfast.RefreshReused.New(), "signed out": tokens.ErrNone} {
+		t.Run(name, func(t *testing.T) {
+			var asked list[string]
+			bubble(t, expire(&asked), func(t *testing.T, f *fake) {
+				s := f.connect(Config{Source: &source{fail: []error{fail}}})
+				time.Sleep(time.Minute)
+				if asked.String() != `[{"token":"t0"}]` || s.State() != Connected {
+					t.Errorf("server saw %v", &asked)
+				}
+			})
+		})
+	}
+	for name, cfg := range map[string]Config{"no source": {}, "fixed": {Source: tokens.Static("x")}} {
+		t.Run(name, func(t *testing.T) {
+			var asked list[string]
+			bubble(t, expire(&asked), func(t *testing.T, f *fake) {
+				s := f.connect(cfg)
+				time.Sleep(time.Minute)
+				if len(asked.all()) != 1 || s.State() != Connected {
+					t.Errorf("server saw %v", &asked)
+				}
+			})
+		})
+	}
+}
+
+// changing is a Source whose token is changed from outside.
+type changing struct {
+	mu    sync.Mutex
+	token string
+	err   error
+}
+
+func (c *changing) Token(context.Context) (tokens.Token, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return tokens.Token{Access: c.token}, c.err
+}
+
+func (c *changing) set(token string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token, c.err = token, err
+}
+
+func TestRefresh(t *testing.T) {
+	var asked list[string]
+	bubble(t, func(p *peer) {
+		p.admitAs("ann")
+		id, name, arg := p.event()
+		asked.add(fmt.Sprintf("%s %s", name, arg))
+		p.send("43%s[%s]", id, refreshed)
+		id, _, _ = p.event()
+		p.no(id, "FORBIDDEN")
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		src := &changing{token: "a"}
+		s := f.client(Config{Source: src}).Socket()
+		if err := s.Refresh(t.Context()); err != nil { // nothing to do
+			t.Error(err)
+		}
+		if err := s.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := s.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		src.set("b", nil)
+		if err := s.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		src.set("c", nil)
+		if err := s.Refresh(t.Context()); !errors.Is(err, holdfast.Forbidden) {
+			t.Error(err)
+		}
+		src.set("", io.EOF)
+		if err := s.Refresh(t.Context()); !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+		if asked.String() != `[auth:refresh {"token":"b"}]` || s.State() != Connected || f.connections() != 1 {
+			t.Error(&asked)
+		}
+	})
+}
+
+// L41: a plain Socket.IO server gets the new token by a new connection.
+func TestRefreshPlain(t *testing.T) {
+	var asked list[string]
+	bubble(t, func(p *peer) {
+		p.admit()
+		asked.add(p.auth)
+		if p.n == 1 {
+			p.want(`42["last"]`)
+			p.want("") // a close frame
+			return
+		}
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		src := &changing{token: "a"}
+		s := f.connect(Config{Source: src})
+		src.set("b", nil)
+		if err := s.Emit(t.Context(), "last"); err != nil {
+			t.Error(err)
+		}
+		if err := s.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		if asked.String() != `[{"token":"a"} {"token":"b"}]` || s.State() != Connected {
+			t.Error(&asked, s.State())
+		}
+	})
+}
+
+// A refused rejoin whose code asks for a newer token gets one.
+func TestRejoinRefresh(t *testing.T) {
+	var asked list[string]
+	bubble(t, func(p *peer) {
+		p.admitAs("ann")
+		defer p.pings()()
+		token := p.auth
+		for {
+			id, name, arg := p.event()
+			switch {
+			case name == "":
+				return
+			case name == "auth:refresh":
+				token = string(arg)
+				p.send("43%s[%s]", id, refreshed)
+			case p.n == 2 && token == `{"token":"t0"}`:
+				p.no(id, "PERMISSION_VERSION_STALE")
+			default:
+				p.ok(id, `{"room":"a","epoch":"e","offset":1}`)
+			}
+			asked.add(strings.TrimPrefix(name, "room:"))
+		}
+	}, func(t *testing.T, f *fake) {
+		src := &source{}
+		s := f.connect(Config{Source: src})
+		mustJoin(t, s, "a", JoinOptions{OnLeft: func(context.Context, error) { t.Error("left") }})
+		f.restart()
+		time.Sleep(time.Minute)
+		if asked.String() != "[join join auth:refresh join]" || !slices.Equal(src.refusals(), []holdfast.Code{holdfast.PermissionVersionStale}) {
+			t.Error(&asked, src.refusals())
+		}
+	})
+}

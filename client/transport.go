@@ -1,0 +1,192 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/tokens"
+)
+
+type callKey struct{}
+
+// fence is the set of origins that may get what is ours.
+type fence map[string]bool
+
+func newFence(base *url.URL, trusted []string) (fence, error) {
+	f := fence{origin(base): true}
+	for _, t := range trusted {
+		u, err := url.Parse(t)
+		if err != nil {
+			return nil, fmt.Errorf("client: TrustedOrigins: %w", err)
+		}
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			return nil, fmt.Errorf("client: TrustedOrigins: %q is not an origin such as https://example.com", t)
+		}
+		f[origin(u)] = true
+	}
+	return f, nil
+}
+
+func (f fence) within(u *url.URL) bool { return f[origin(u)] }
+
+// stay makes a CheckRedirect that follows only redirects within the fence.
+func (f fence) stay(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(req *http.Request, via []*http.Request) error {
+		if !f.within(req.URL) {
+			return http.ErrUseLastResponse
+		}
+		if next != nil {
+			return next(req, via)
+		}
+		if len(via) >= 10 {
+			return errors.New("stopped after 10 redirects")
+		}
+		return nil
+	}
+}
+
+// origin is scheme, host and port, with the default port written out.
+func origin(u *url.URL) string {
+	scheme := strings.ToLower(u.Scheme)
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	return scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// transport is an http.RoundTripper that adds the Source's token to requests
+// within the fence, and sends a request once more when its token was refused
+// and the Source has another. It works hop by hop, so redirects are covered.
+type transport struct {
+	base   http.RoundTripper // nil: http.DefaultTransport
+	source tokens.Source     // may be nil
+	fence  fence
+	header http.Header
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	base := t.base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	if !t.fence.within(req.URL) {
+		return base.RoundTrip(outside(req))
+	}
+	k, _ := req.Context().Value(callKey{}).(*call)
+	out := req.Clone(req.Context())
+	for name, values := range t.header {
+		if _, set := out.Header[name]; !set {
+			out.Header[name] = values
+		}
+	}
+	if t.source == nil || k != nil && k.noToken || out.Header.Get("Authorization") != "" {
+		return base.RoundTrip(out)
+	}
+
+	token, err := t.source.Token(req.Context())
+	if err != nil {
+		closeBody(req)
+		return nil, fmt.Errorf("client: token: %w", err)
+	}
+	out.Header.Set("Authorization", "Bearer "+token.Access)
+	resp, err := base.RoundTrip(out)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+
+	reason := peek(resp)
+	token, err = tokens.Renew(req.Context(), t.source, token, reason)
+	if err != nil {
+		if final(err) {
+			return resp, nil // the server's own refusal says more
+		}
+		resp.Body.Close()
+		return nil, fmt.Errorf("client: refresh after a 401: %w", err)
+	}
+	again := out.Clone(req.Context())
+	if req.Body != nil && req.Body != http.NoBody {
+		if req.GetBody == nil {
+			if k != nil {
+				k.oneShot = true
+			}
+			return resp, nil
+		}
+		if again.Body, err = req.GetBody(); err != nil {
+			resp.Body.Close()
+			return nil, err
+		}
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody)
+	resp.Body.Close()
+	again.Header.Set("Authorization", "Bearer "+token.Access)
+	return base.RoundTrip(again)
+}
+
+// outside returns the request without anything that is ours: cookies, and on
+// a redirect also the headers that http.Client copied from the first request.
+func outside(req *http.Request) *http.Request {
+	out := req.Clone(req.Context())
+	out.Header.Del("Cookie")
+	if req.Response != nil {
+		out.Header.Del("Authorization")
+		out.Header.Del("X-Csrf-Token")
+	}
+	return out
+}
+
+// peek reads why a request was refused and leaves the body to be read again.
+func peek(resp *http.Response) *holdfast.Error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	err, _ := refusal(resp.StatusCode, resp.Header, body)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(body), resp.Body), resp.Body}
+	return err
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
+
+// final reports whether an error of a Source means that asking again is no
+// use. Errors without a code are passing.
+func final(err error) bool {
+	if _, ok := errors.AsType[*tokens.RefusedError](err); ok {
+		return true
+	}
+	code, ok := codeOf(err)
+	if !ok {
+		return false
+	}
+	switch code.Info().Action {
+	case holdfast.ActionWait, holdfast.ActionReconnect:
+		return false
+	}
+	return true
+}
+
+// codeOf returns the code in err's chain, if there is one.
+func codeOf(err error) (holdfast.Code, bool) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return "", false
+	}
+	if e, ok := errors.AsType[*holdfast.Error](err); ok {
+		return e.Code, true
+	}
+	if c, ok := errors.AsType[holdfast.Code](err); ok {
+		return c, true
+	}
+	return "", false
+}

@@ -1,0 +1,21 @@
+// Package transport is the server side of Engine.IO, version 4: sessions over
+// WebSocket, over HTTP long-polling, and the upgrade from one to the other. It
+// knows nothing of what the messages mean.
+//
+// An Engine is an http.Handler that opens a Conn for each session and hands
+// its messages to a Receiver. What is sent to a Conn goes through a bounded
+// queue: Send never blocks, and a peer that does not read is cut off.
+//
+// An idle WebSocket connection costs one goroutine, which waits in the read
+// loop, no buffer on TCP, and one timer. A writer runs only while
+// there is something to write, and joins what waits into one write. Package
+// github.com/gobwas/ws upgrades connections and checks headers; the rest of
+// RFC 6455 is here: fragments, UTF-8, sizes, control frames and the close
+// handshake. No extension is offered.
+//
+// Polling sessions follow the reference server where the protocol leaves it
+// open: a second poll while one waits, a second POST while one is read, a
+// cancelled poll and a body that is no payload each end the session. A body
+// that is too large, or of another content type, is refused alone. docs/protocol.md
+// has the whole.
+package transport

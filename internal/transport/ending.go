@@ -1,0 +1,257 @@
+package transport
+
+import (
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+)
+
+// ending says how a session ends.
+type ending struct {
+	err    *holdfast.Error // for Closed; nil: the peer closed
+	flush  bool            // what is queued is still sent
+	linger bool            // a polling session stays until a poll has fetched its end
+	cut    bool            // the connection is of no more use: no close handshake
+	// For WebSocket.
+	code     uint16 // close code, if not err's
+	bare     bool   // the Close frame has no body, as the peer's had none
+	desynced bool   // nothing that follows can be read
+}
+
+// closeCode returns the number for a Close frame. Codes that never close a
+// connection by themselves get the nearest that RFC 6455 has.
+func closeCode(err *holdfast.Error) uint16 {
+	if err == nil {
+		return closeNormal
+	}
+	if n := err.Code.Info().Close; n != 0 {
+		return uint16(n)
+	}
+	if err.Code == holdfast.MessageTooLarge {
+		return closeTooBig
+	}
+	return closePolicy
+}
+
+// lost is the ending of a session whose transport broke.
+func lost(err error) ending {
+	return ending{cut: true, err: &holdfast.Error{
+		Code: holdfast.GoingAway, Message: "connection lost", Err: joined{ErrLost, err},
+	}}
+}
+
+// joined is an error of two causes, the first of which names it.
+type joined [2]error
+
+func (j joined) Error() string   { return j[0].Error() + ": " + j[1].Error() }
+func (j joined) Unwrap() []error { return j[:] }
+
+// end ends the session. Only the first call decides how; a later one can at
+// most cut what the first left open.
+func (c *Conn) end(e ending) {
+	c.mu.Lock()
+	if c.state != stateOpen {
+		c.mu.Unlock()
+		if e.cut {
+			c.cut()
+		}
+		return
+	}
+	c.state = stateClosing
+	c.err = e.err
+	c.closeCode, c.closeReason = closeCode(e.err), ""
+	if e.err != nil {
+		c.closeReason = string(e.err.Code)
+	}
+	if e.code != 0 {
+		c.closeCode = e.code
+	}
+	if e.bare {
+		c.closeCode = 0
+	}
+	c.desynced = e.desynced
+	c.queue.Close()
+	if !e.flush {
+		c.queue.Clear()
+		c.pongDue = false
+	}
+	switch {
+	case !c.delivering:
+		c.notifyClosed()
+	default:
+		c.notify = true
+	}
+	c.closeBy = c.engine.now().add(c.engine.cfg.CloseTimeout)
+	c.arm(c.closeBy)
+	polled := c.poll != nil && c.ws == nil
+	var probe *socket
+	if c.poll != nil {
+		probe, c.poll.probe = c.poll.probe, nil
+		c.poll.posted.Broadcast()
+	}
+	c.kick()
+	cancel := c.cancel
+	cause := c.cause()
+	c.mu.Unlock()
+
+	if cancel != nil {
+		cancel(cause)
+	}
+	if probe != nil {
+		probe.conn.Close()
+	}
+	switch {
+	case polled && !e.linger:
+		c.remove()
+	case e.cut:
+		c.cut()
+	}
+}
+
+// cut ends a session's transport at once.
+func (c *Conn) cut() {
+	c.mu.Lock()
+	s := c.ws
+	polled := c.poll != nil && s == nil
+	c.mu.Unlock()
+	switch {
+	case polled:
+		c.remove()
+	case s != nil:
+		s.conn.Close() // the read loop does the rest
+	}
+}
+
+// remove makes the session unknown. It comes after everything else that
+// starts goroutines for it.
+func (c *Conn) remove() {
+	c.mu.Lock()
+	first := c.registered && c.state != stateClosed
+	c.state = stateClosed
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if c.poll != nil {
+		c.poll.end()
+	}
+	c.mu.Unlock()
+	if first {
+		c.engine.forget(c)
+	}
+}
+
+// arm makes tick come at the latest at that time. mu is held.
+func (c *Conn) arm(at instant) {
+	if c.timer != nil && c.state != stateClosed && (c.armed == 0 || at < c.armed) {
+		c.armed = at
+		c.timer.Reset(time.Duration(at - c.engine.now()))
+	}
+}
+
+// tick is the session's only timer: heartbeat, slow messages, stuck writes and
+// unanswered closes. Times are moved without touching the timer where they
+// only get later, and it finds that out when it fires.
+func (c *Conn) tick() {
+	c.mu.Lock()
+	c.armed = 0
+	if c.state == stateClosed {
+		c.mu.Unlock()
+		return
+	}
+	cfg := &c.engine.cfg
+	now := c.engine.now()
+	if c.state == stateClosing {
+		if now < c.closeBy {
+			c.arm(c.closeBy)
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		c.cut()
+		return
+	}
+	if e, due := c.overdue(now); due {
+		c.mu.Unlock()
+		c.end(e)
+		return
+	}
+	if c.pongBy == 0 && now >= c.pingAt {
+		// Counted from when the ping was due, as clients count, but a timer that
+		// fires late must not eat up the peer's time.
+		c.pongBy = max(c.pingAt.add(cfg.PingTimeout), now.add(cfg.PingTimeout/2))
+		wake, ok := c.queue.Push(c.engine.ping)
+		if !ok {
+			c.mu.Unlock()
+			c.end(slowConsumer())
+			return
+		}
+		if wake {
+			c.kick()
+		}
+	}
+	next := c.pongBy
+	if next == 0 {
+		next = c.pingAt
+	}
+	for _, at := range [...]instant{c.writeBy, c.slowBy} {
+		if at != 0 {
+			next = min(next, at)
+		}
+	}
+	c.arm(next)
+	c.mu.Unlock()
+}
+
+// overdue says how the session ends if the peer has let one of its times pass.
+// mu is held.
+func (c *Conn) overdue(now instant) (e ending, due bool) {
+	switch {
+	case c.writeBy != 0 && now >= c.writeBy:
+		// A Close frame can't be sent: another frame is half-way out.
+		e = slowConsumer()
+		e.cut = true
+		return e, true
+	case c.slowBy != 0 && now >= c.slowBy:
+		return ending{desynced: true, err: holdfast.Errorf(holdfast.GoingAway, "message was not finished in time")}, true
+	case c.pongBy != 0 && now >= c.pongBy:
+		if c.unheard() {
+			c.excused = c.delivering
+			c.pongBy = now.add(c.engine.cfg.PingTimeout)
+			return ending{}, false
+		}
+		return ending{err: &holdfast.Error{Code: holdfast.GoingAway, Message: "ping timeout", Err: ErrPingTimeout}}, true
+	}
+	return ending{}, false
+}
+
+// unheard reports whether bytes of the peer may wait unread, its pong among
+// them: because the receiver blocks, or a long message is on its way. mu is
+// held.
+func (c *Conn) unheard() bool {
+	if c.delivering || c.slowBy != 0 || c.poll != nil && c.poll.posting {
+		return true
+	}
+	return c.ws != nil && !c.ws.rd.parked.Load()
+}
+
+// heard is called for each pong packet.
+func (c *Conn) heard() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pongBy != 0 {
+		c.pongBy, c.excused = 0, false
+		c.pingAt = c.engine.now().add(c.engine.cfg.PingInterval)
+	}
+}
+
+// slow is told by the reader when it waits for the rest of a message, and
+// when it has it.
+func (c *Conn) slow(waiting bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slowBy = 0
+	if waiting {
+		c.slowBy = c.engine.now().add(c.engine.cfg.PingTimeout)
+		c.arm(c.slowBy)
+	}
+}

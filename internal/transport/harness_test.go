@@ -1,0 +1,529 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/internal/memnet"
+)
+
+// onBoth runs a test on the network in memory with the fake clock, and on
+// loopback TCP, where descriptors are read in another way.
+func onBoth(t *testing.T, test func(t *testing.T, n network)) {
+	t.Helper()
+	t.Run("memnet", func(t *testing.T) { onMemnet(t, test) })
+	t.Run("tcp", func(t *testing.T) { test(t, tcpNetwork(t)) })
+}
+
+// onMemnet runs a test that needs the fake clock.
+func onMemnet(t *testing.T, test func(t *testing.T, n network)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := memnet.Listen()
+		test(t, network{l, l.Dial, true})
+	})
+}
+
+type network struct {
+	listener net.Listener
+	dial     func(context.Context) (net.Conn, error)
+	fake     bool // in memory, in a bubble
+}
+
+func tcpNetwork(t testing.TB) network {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d net.Dialer
+	return network{l, func(ctx context.Context) (net.Conn, error) {
+		return d.DialContext(ctx, "tcp", l.Addr().String())
+	}, false}
+}
+
+// rig is an engine with a server, a client, and a receiver that notes what it
+// gets.
+type rig struct {
+	t        testing.TB
+	network  network
+	engine   *Engine
+	server   *http.Server
+	client   *http.Client
+	sessions chan *session // opened
+}
+
+// session is a Receiver.
+type session struct {
+	conn   *Conn
+	echo   bool
+	got    chan string   // messages; binary ones in hex, behind "0x"
+	closed chan error    // what Closed was called with
+	hold   chan struct{} // if set, Message waits for it
+
+	mu     sync.Mutex
+	busy   bool
+	over   bool
+	faults []string
+}
+
+func (s *session) Message(c *Conn, data []byte, binary bool) {
+	s.mu.Lock()
+	if s.busy || s.over {
+		s.faults = append(s.faults, "Message overlaps, or comes after Closed")
+	}
+	s.busy = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.busy = false
+		s.mu.Unlock()
+	}()
+	if c != s.conn {
+		s.faults = append(s.faults, "Message of another Conn")
+	}
+	if s.hold != nil {
+		<-s.hold
+	}
+	text := string(data)
+	if binary {
+		text = fmt.Sprintf("0x%x", data)
+	}
+	if s.echo {
+		if binary {
+			c.Send(NewBinaryFrame([]byte(strings.Clone(string(data)))))
+		} else {
+			c.Send(NewFrame([]byte("4" + text)))
+		}
+	}
+	if s.got != nil {
+		s.got <- text
+	}
+}
+
+func (s *session) Closed(_ *Conn, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy || s.over {
+		s.faults = append(s.faults, "Closed overlaps, or comes twice")
+	}
+	s.over = true
+	if s.conn.Context().Err() == nil {
+		s.faults = append(s.faults, "context outlives Closed")
+	}
+	s.closed <- err
+}
+
+// newRig starts a server. cfg.Open may be nil: then every session is noted in
+// sessions, and does not echo unless told so in prepare.
+func newRig(t testing.TB, n network, cfg EngineConfig, prepare ...func(*session)) *rig {
+	t.Helper()
+	rg := &rig{t: t, network: n, sessions: make(chan *session, 4096)}
+	var mu sync.Mutex
+	var all []*session
+	if cfg.Open == nil {
+		cfg.Open = func(c *Conn) (Receiver, error) {
+			s := &session{conn: c, got: make(chan string, 1000), closed: make(chan error, 2)}
+			for _, p := range prepare {
+				p(s)
+			}
+			mu.Lock()
+			all = append(all, s)
+			mu.Unlock()
+			rg.sessions <- s
+			return s, nil
+		}
+	}
+	rg.engine = NewEngine(cfg)
+	rg.server = &http.Server{Handler: rg.engine}
+	serving := make(chan struct{})
+	go func() {
+		defer close(serving)
+		_ = rg.server.Serve(n.listener)
+	}()
+	transport := &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dial(ctx) },
+		DisableCompression: true,
+	}
+	rg.client = &http.Client{Transport: transport}
+	t.Cleanup(func() {
+		for _, c := range rg.engine.all() { // nobody polls for their end
+			if c.Transport() == transportPolling {
+				c.Close(holdfast.GoingAway.New())
+				c.cut()
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := rg.engine.Close(ctx); err != nil {
+			t.Errorf("Engine.Close: %v", err)
+		}
+		if n := rg.engine.Len(); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+		_ = rg.server.Close()
+		<-serving
+		transport.CloseIdleConnections()
+		if n.fake {
+			time.Sleep(time.Second) // net/http does so after a request that was too large
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, s := range all {
+			if !s.over {
+				t.Errorf("Closed was never called for a session")
+			}
+			for _, f := range s.faults {
+				t.Error(f)
+			}
+		}
+	})
+	return rg
+}
+
+func echoing(s *session) { s.echo = true }
+
+// opened returns the next session.
+func (rg *rig) opened() *session {
+	rg.t.Helper()
+	return <-rg.sessions
+}
+
+// message returns the session's next message.
+func (s *session) message(t testing.TB) string {
+	t.Helper()
+	select {
+	case m := <-s.got:
+		return m
+	case <-time.After(10 * time.Second):
+		t.Fatal("no message")
+		return ""
+	}
+}
+
+// end waits for Closed and checks its error: want is a code, or "" for nil.
+func (s *session) end(t testing.TB, want holdfast.Code, cause error) {
+	t.Helper()
+	select {
+	case err := <-s.closed:
+		if holdfast.CodeOf(err) != want || cause != nil && !errors.Is(err, cause) {
+			t.Errorf("Closed with %v, want code %q and cause %v", err, want, cause)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("Closed was not called")
+	}
+}
+
+// call makes a request and returns status and body.
+func (rg *rig) call(method, query, body string) (int, string) {
+	rg.t.Helper()
+	status, text, err := rg.try(context.Background(), method, query, body)
+	if err != nil {
+		rg.t.Fatalf("%s %s: %v", method, query, err)
+	}
+	return status, text
+}
+
+func (rg *rig) try(ctx context.Context, method, query, body string) (int, string, error) {
+	var in io.Reader
+	if body != "" {
+		in = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://engine.test/engine.io/?"+query, in)
+	if err != nil {
+		return 0, "", err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
+	}
+	resp, err := rg.client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), err
+}
+
+const pollingQuery = "EIO=4&transport=polling"
+
+// open opens a polling session.
+func (rg *rig) open() (sid string) {
+	rg.t.Helper()
+	status, body := rg.call("GET", pollingQuery, "")
+	if status != 200 || body == "" || body[0] != '0' {
+		rg.t.Fatalf("handshake: %d %s", status, body)
+	}
+	h, err := engineio.ParseHandshake([]byte(body[1:]))
+	if err != nil {
+		rg.t.Fatal(err)
+	}
+	return h.SID
+}
+
+// want makes a polling request for sid and checks what it is answered.
+func (rg *rig) want(method, sid, body string, status int, text string) {
+	rg.t.Helper()
+	gotStatus, gotText := rg.call(method, pollingQuery+"&sid="+sid, body)
+	if gotStatus != status {
+		rg.t.Errorf("%s %.40q: status %d %.80q, want %d", method, body, gotStatus, gotText, status)
+	}
+	if status == 200 && gotText != text {
+		rg.t.Errorf("%s %.40q: %.200q, want %.200q", method, body, gotText, text)
+	}
+	if status == 400 && !strings.Contains(gotText, `"code":"PROTOCOL_ERROR"`) {
+		rg.t.Errorf("%s %.40q: body %s", method, body, gotText)
+	}
+}
+
+func (rg *rig) poll(sid, text string) { rg.t.Helper(); rg.want("GET", sid, "", 200, text) }
+func (rg *rig) post(sid, body string) { rg.t.Helper(); rg.want("POST", sid, body, 200, "ok") }
+func (rg *rig) gone(sid string)       { rg.t.Helper(); rg.want("GET", sid, "", 400, "") }
+
+// answer is what a request in the background got.
+type answer struct {
+	status int
+	text   string
+}
+
+// later makes a request in the background.
+func (rg *rig) later(method, sid, body string) <-chan answer {
+	out := make(chan answer, 1)
+	go func() {
+		status, text, err := rg.try(context.Background(), method, pollingQuery+"&sid="+sid, body)
+		if err != nil {
+			text = err.Error()
+		}
+		out <- answer{status, text}
+	}()
+	return out
+}
+
+// waiting waits until a poll of the session is held.
+func (s *session) waiting() {
+	until(func() bool {
+		s.conn.mu.Lock()
+		defer s.conn.mu.Unlock()
+		return s.conn.poll.wake != nil
+	})
+}
+
+// until waits for something inside the engine that no event tells.
+func until(done func() bool) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		<-tick.C
+	}
+}
+
+// wsClient is the client's end of a raw WebSocket.
+type wsClient struct {
+	t    testing.TB
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+const clientKey = "dGhlIHNhbXBsZSBub25jZQ=="
+
+func upgradeRequest(query string) string {
+	return "GET /engine.io/?" + query + " HTTP/1.1\r\nHost: engine.test\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
+		"Sec-WebSocket-Key: " + clientKey + "\r\nSec-WebSocket-Version: 13\r\n\r\n"
+}
+
+const websocketQuery = "EIO=4&transport=websocket"
+
+// rawWebSocket sends an opening handshake, and early right behind it.
+func (rg *rig) rawWebSocket(query string, early []byte) (*wsClient, *http.Response) {
+	rg.t.Helper()
+	conn, err := rg.network.dial(context.Background())
+	if err != nil {
+		rg.t.Fatal(err)
+	}
+	rg.t.Cleanup(func() { conn.Close() })
+	_ = conn.SetReadDeadline(time.Now().Add(time.Hour))
+	if _, err := conn.Write(append([]byte(upgradeRequest(query)), early...)); err != nil {
+		rg.t.Fatal(err)
+	}
+	c := &wsClient{rg.t, conn, bufio.NewReader(conn)}
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		rg.t.Fatal(err)
+	}
+	return c, resp
+}
+
+// webSocket upgrades and returns the client, which has not read anything yet.
+func (rg *rig) webSocket(query string) *wsClient {
+	rg.t.Helper()
+	c, resp := rg.rawWebSocket(query, nil)
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		rg.t.Fatalf("upgrade: %s", resp.Status)
+	}
+	if accept := resp.Header.Get("Sec-WebSocket-Accept"); accept != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		rg.t.Fatalf("Sec-WebSocket-Accept is %q", accept)
+	}
+	return c
+}
+
+// connect opens a session on WebSocket.
+func (rg *rig) connect() (*wsClient, *session) {
+	rg.t.Helper()
+	c := rg.webSocket(websocketQuery)
+	if open := c.next(); !strings.HasPrefix(open, "text 0{") {
+		rg.t.Fatalf("handshake: %s", open)
+	}
+	return c, rg.opened()
+}
+
+// upgraded takes a polling session over to WebSocket.
+func (rg *rig) upgraded(sid string) *wsClient {
+	rg.t.Helper()
+	c := rg.webSocket(websocketQuery + "&sid=" + sid)
+	c.text("2probe")
+	c.want("text 3probe")
+	c.text("5")
+	return c
+}
+
+// frame builds a client's frame; b0 is the first byte, with FIN and opcode.
+func frame(b0 byte, payload string) []byte {
+	mask := [4]byte{0x12, 0x34, 0x56, 0x78}
+	out := []byte{b0}
+	switch n := len(payload); {
+	case n <= 125:
+		out = append(out, 0x80|byte(n))
+	case n <= 0xffff:
+		out = binary.BigEndian.AppendUint16(append(out, 0x80|126), uint16(n))
+	default:
+		out = binary.BigEndian.AppendUint64(append(out, 0x80|127), uint64(n))
+	}
+	out = append(out, mask[:]...)
+	body := []byte(payload)
+	ws.Cipher(body, mask, 0)
+	return append(out, body...)
+}
+
+// First bytes of frames.
+const (
+	fText, fBinary, fClose, fPing, fPong = 0x81, 0x82, 0x88, 0x89, 0x8a
+	fMore, fLast                         = 0x00, 0x80 // continuation
+	fTextBegin, fBinaryBegin             = 0x01, 0x02
+)
+
+func closeFrame(code uint16, reason string) []byte {
+	return frame(fClose, string(binary.BigEndian.AppendUint16(nil, code))+reason)
+}
+
+func (c *wsClient) write(p []byte) {
+	c.t.Helper()
+	if _, err := c.conn.Write(p); err != nil {
+		c.t.Fatalf("write: %v", err)
+	}
+}
+
+func (c *wsClient) text(s string) { c.t.Helper(); c.write(frame(fText, s)) }
+
+// next returns the next frame in words: "text …", "binary …" (in hex), "ping …",
+// "pong …", "close CODE REASON", or "eof".
+func (c *wsClient) next() string {
+	h, err := ws.ReadHeader(c.in)
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return "eof"
+		}
+		return "error " + err.Error()
+	}
+	if h.Masked || h.Rsv != 0 || !h.Fin {
+		return fmt.Sprintf("bad header %+v", h)
+	}
+	body := make([]byte, h.Length)
+	if _, err := io.ReadFull(c.in, body); err != nil {
+		return "error in frame: " + err.Error()
+	}
+	switch h.OpCode {
+	case ws.OpText:
+		return "text " + string(body)
+	case ws.OpBinary:
+		return fmt.Sprintf("binary %x", body)
+	case ws.OpPing:
+		return "ping " + string(body)
+	case ws.OpPong:
+		return "pong " + string(body)
+	case ws.OpClose:
+		if len(body) < 2 {
+			return "close"
+		}
+		return strings.TrimSpace(fmt.Sprintf("close %d %s", binary.BigEndian.Uint16(body), body[2:]))
+	}
+	return fmt.Sprintf("opcode %d", h.OpCode)
+}
+
+func (c *wsClient) want(frames ...string) {
+	c.t.Helper()
+	for _, want := range frames {
+		if got := c.next(); got != want {
+			c.t.Fatalf("got frame %.200q, want %.200q", got, want)
+		}
+	}
+}
+
+// bye makes the client's half of a close handshake, and checks the other.
+func (c *wsClient) bye() {
+	c.t.Helper()
+	c.write(closeFrame(1000, ""))
+	c.want("close 1000", "eof")
+	c.conn.Close()
+}
+
+// raw sends a request as it is written, and returns the answer.
+func (rg *rig) raw(request string) *http.Response {
+	rg.t.Helper()
+	conn, err := rg.network.dial(context.Background())
+	if err != nil {
+		rg.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(time.Hour))
+	if _, err := io.WriteString(conn, request); err != nil {
+		rg.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		rg.t.Fatal(err)
+	}
+	return resp
+}
+
+// lockedBuffer collects a log.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

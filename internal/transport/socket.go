@@ -1,0 +1,132 @@
+package transport
+
+import (
+	"net"
+
+	"github.com/gobwas/ws"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/engineio"
+)
+
+// socket is a WebSocket after its upgrade.
+type socket struct {
+	conn net.Conn
+	rd   reader // belongs to the goroutine that reads conn
+}
+
+func (e *Engine) newSocket(conn net.Conn, early []byte) *socket {
+	s := &socket{conn: conn, rd: reader{src: newSource(conn), pool: &e.pool, limit: e.cfg.MaxPayload}}
+	s.rd.preload(early)
+	return s
+}
+
+// readLoop is the life of a session on a WebSocket.
+func (c *Conn) readLoop(s *socket) {
+	s.rd.slow = c.slow
+	c.readMessages(s)
+	s.conn.Close()
+	s.rd.r, s.rd.w = 0, 0
+	s.rd.idle()
+	c.remove()
+}
+
+// readMessages returns when the connection is not needed any more.
+func (c *Conn) readMessages(s *socket) {
+	for {
+		op, data, err := s.rd.next()
+		if err == nil {
+			switch op {
+			case ws.OpText:
+				c.text(data)
+			case ws.OpBinary:
+				c.deliver(data, true)
+			case ws.OpPing:
+				c.answerPing(data)
+			case ws.OpPong:
+			case ws.OpClose:
+				var code uint16
+				if code, err = parseClose(data); err == nil {
+					c.closeReceived(s, code)
+					return
+				}
+			}
+		}
+		if err == nil {
+			continue
+		}
+		if fe, ok := err.(*frameError); ok {
+			c.end(ending{err: fe.err, code: fe.code, flush: true, desynced: true})
+			c.abandon(s)
+		} else {
+			c.end(lost(err))
+		}
+		return
+	}
+}
+
+// text takes a text message.
+func (c *Conn) text(data []byte) {
+	if len(data) > 0 {
+		switch p := (engineio.Packet{Type: engineio.PacketType(data[0]), Data: data[1:]}); {
+		case p.Type == engineio.Close:
+			c.end(ending{})
+			return
+		case p.Type < engineio.Open || p.Type > engineio.Noop:
+		default:
+			if err := c.packet(p); err != nil {
+				c.end(ending{err: err, flush: true})
+			}
+			return
+		}
+	}
+	c.end(ending{err: holdfast.Errorf(holdfast.ProtocolError, "message is no packet"), flush: true})
+}
+
+// answerPing has a WebSocket Ping answered. A later Ping takes the place of
+// one that was not answered yet (RFC 6455 §5.5.3), so that they can't pile up.
+func (c *Conn) answerPing(data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == stateOpen {
+		c.pong = append(c.pong[:0:0], data...)
+		c.pongDue = true
+		c.kick()
+	}
+}
+
+// closeReceived answers the peer's Close frame, if it is not itself the
+// answer to ours, and returns when the connection can be closed.
+func (c *Conn) closeReceived(s *socket, code uint16) {
+	c.end(ending{code: code, bare: code == 0})
+	c.mu.Lock()
+	c.closeGot = true
+	sent := c.closeSent
+	c.queue.Clear() // the peer takes nothing more
+	c.mu.Unlock()
+	if !sent {
+		s.rd.discard() // until the writer has answered and closes
+	}
+}
+
+// abandon waits for the end of a stream that can't be read any more, so that
+// the peer can still read why.
+func (c *Conn) abandon(s *socket) {
+	c.mu.Lock()
+	c.desynced = true // also if the session was closing already
+	sent := c.closeSent
+	c.mu.Unlock()
+	if sent {
+		halfClose(s.conn)
+	}
+	s.rd.discard()
+}
+
+// halfClose ends our direction of conn, if it can be ended alone.
+func halfClose(conn net.Conn) {
+	if c, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+		return
+	}
+	conn.Close()
+}

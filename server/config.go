@@ -1,0 +1,152 @@
+package server
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/hub"
+)
+
+// Config configures a Server. Only Authenticator is required; the zero value
+// of everything else is the default that its comment gives.
+type Config struct {
+	// Authenticator makes a credential an identity. Required: nothing is let
+	// in without one.
+	Authenticator auth.Authenticator
+	// APIKeys are the keys of backends. Nil: none, so that only user tokens
+	// can publish over HTTP.
+	APIKeys *auth.APIKeys
+	// Broker carries events between nodes and keeps history. Nil: this
+	// process's memory.
+	Broker hub.Broker
+
+	// Path is where Socket.IO clients connect: "/socket.io/".
+	Path string
+	// Prefix is where the HTTP calls are: "/api".
+	Prefix string
+	// PublicURL is the address that clients know the server by, such as
+	// "https://rt.example.com". It settles what "same origin" means; without
+	// it, the request's own Host does.
+	PublicURL string
+	// AllowedOrigins are the exact origins besides the server's own from
+	// which pages may connect. "*" allows all.
+	AllowedOrigins []string
+	// TrustedProxies are the networks (10.0.0.0/8) and addresses whose
+	// X-Forwarded-For and X-Forwarded-Proto headers count.
+	TrustedProxies []string
+	// AllowQueryToken admits connections by ?token= as well. Addresses end up
+	// in logs and histories, hence off.
+	AllowQueryToken bool
+
+	// PingInterval is the time between heartbeats: 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long a client may take to answer one: 20 s.
+	PingTimeout time.Duration
+	// ConnectTimeout is how long a connection may stay without having joined
+	// a namespace: 10 s.
+	ConnectTimeout time.Duration
+	// UpgradeTimeout is how long an upgrade to WebSocket may take: 10 s.
+	UpgradeTimeout time.Duration
+	// AuthTimeout bounds one call of the Authenticator: 10 s.
+	AuthTimeout time.Duration
+	// Leeway is how long a connection outlives its token, for clocks that
+	// differ: 5 s. Give auth.JWTConfig the same.
+	Leeway time.Duration
+
+	// MaxPayload is the size in bytes of a message or polling payload:
+	// 1,000,000. What is larger ends the connection with close code 1009.
+	MaxPayload int
+	// MaxPackets bounds the packets of a polling payload: 256, since clients
+	// put all that waits into one.
+	MaxPackets int
+	// MaxEventData is the size in bytes of the data of an event: 65,536. What
+	// is larger is answered MESSAGE_TOO_LARGE.
+	MaxEventData int
+	// MaxUnauthenticated is the size in bytes of a message before the
+	// connection is admitted: 16,384.
+	MaxUnauthenticated int
+	// QueueBytes is how much may wait to be sent to one connection: 1 MiB.
+	// Over it, the connection ends with SLOW_CONSUMER.
+	QueueBytes int
+	// MessageRate and MessageBurst bound what one connection sends: 100
+	// messages a second, 200 at once. A negative rate switches it off.
+	MessageRate  float64
+	MessageBurst int
+	// RoomsPerConnection: 128.
+	RoomsPerConnection int
+	// ConnectionsPerUser: 20. Negative: no limit.
+	ConnectionsPerUser int
+	// UnauthenticatedPerAddress bounds the connections of one address that
+	// are not admitted yet: 100. Negative: no limit.
+	UnauthenticatedPerAddress int
+	// AdmissionRate bounds new connections a second from one address: 200,
+	// with a burst of five times as many. Negative: no limit.
+	AdmissionRate float64
+	// TotalAdmissionRate bounds new connections a second from everywhere:
+	// 5,000, with a burst of twice as many. Negative: no limit.
+	TotalAdmissionRate float64
+
+	// Node names this node in connection ids: random.
+	Node string
+	// Logger gets what is worth knowing; tokens and payloads never are. Nil:
+	// slog.Default.
+	Logger *slog.Logger
+}
+
+// pendingAcks bounds the acks that one connection owes to the server, and the
+// events that wait for its handlers.
+const (
+	pendingAcks   = 64
+	pendingEvents = 64
+)
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Authenticator == nil {
+		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Authenticator is required; auth.NewJWT makes one from a secret, keys or a JWKS URL")
+	}
+	if c.Path == "" {
+		c.Path = "/socket.io/"
+	}
+	if !strings.HasPrefix(c.Path, "/") || !strings.HasSuffix(c.Path, "/") {
+		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Path %q must begin and end with a slash", c.Path)
+	}
+	if c.Prefix == "" {
+		c.Prefix = "/api"
+	}
+	c.Prefix = strings.TrimSuffix(c.Prefix, "/")
+	if c.Prefix != "" && !strings.HasPrefix(c.Prefix, "/") {
+		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Prefix %q must begin with a slash", c.Prefix)
+	}
+	setDefault(&c.PingInterval, 25*time.Second)
+	setDefault(&c.PingTimeout, 20*time.Second)
+	setDefault(&c.ConnectTimeout, 10*time.Second)
+	setDefault(&c.UpgradeTimeout, 10*time.Second)
+	setDefault(&c.AuthTimeout, 10*time.Second)
+	setDefault(&c.Leeway, 5*time.Second)
+	setDefault(&c.MaxPayload, 1_000_000)
+	setDefault(&c.MaxPackets, 256)
+	setDefault(&c.MaxEventData, 64<<10)
+	setDefault(&c.MaxUnauthenticated, 16<<10)
+	setDefault(&c.QueueBytes, 1<<20)
+	setDefault(&c.MessageRate, 100)
+	setDefault(&c.MessageBurst, 200)
+	setDefault(&c.RoomsPerConnection, 128)
+	setDefault(&c.ConnectionsPerUser, 20)
+	setDefault(&c.UnauthenticatedPerAddress, 100)
+	setDefault(&c.AdmissionRate, 200)
+	setDefault(&c.TotalAdmissionRate, 5000)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,297 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/transport"
+	"github.com/holdfast-dev/holdfast/socketio"
+)
+
+// Conn is one admitted connection, in one namespace. All methods may be
+// called from any goroutine, also after the connection is gone.
+type Conn struct {
+	// static after construction
+	link    *link
+	ns      *Namespace
+	sid     string
+	payload json.RawMessage
+
+	session *hub.Session // set before any handler sees the Conn
+
+	state atomic.Pointer[identityState] // replaced by each refresh
+
+	open atomic.Bool // the client knows that it is connected
+
+	mu      sync.Mutex   // guards what follows
+	held    []*hub.Frame // what was sent before open
+	heldLen int
+	acks    map[uint64]chan socketio.Args
+	nextAck uint64
+	gone    bool
+}
+
+// identityState is an identity with a context that carries it.
+type identityState struct {
+	identity *holdfast.Identity
+	ctx      context.Context
+}
+
+// ID returns the public id of the connection, which all its namespaces
+// share; it may be shown and logged.
+func (c *Conn) ID() string { return c.link.id }
+
+// Namespace returns the name of the namespace.
+func (c *Conn) Namespace() string { return c.ns.name }
+
+// Identity returns who this is now; a refresh replaces it.
+func (c *Conn) Identity() *holdfast.Identity { return c.state.Load().identity }
+
+// Context carries the identity and ends when the connection is gone. Events
+// that had arrived by then are still handled, within 5 s, before it ends.
+func (c *Conn) Context() context.Context { return c.state.Load().ctx }
+
+// Payload returns the auth payload of the client's CONNECT as it was sent;
+// nil where there was none. It may hold a credential: do not log it.
+func (c *Conn) Payload() json.RawMessage { return c.payload }
+
+// Header returns the headers of the request that opened the connection. It
+// may hold credentials: do not log it, and do not change it.
+func (c *Conn) Header() http.Header { return c.link.eio.Request().Header }
+
+// RemoteAddr returns the client's address as trusted proxies tell it; the
+// zero Addr where the network has no IP addresses.
+func (c *Conn) RemoteAddr() netip.Addr { return c.link.ip }
+
+// Transport returns "websocket" or "polling"; an upgrade changes it.
+func (c *Conn) Transport() string { return c.link.eio.Transport() }
+
+// Emit sends an event to this connection alone. Each of args is encoded as
+// encoding/json does; a []byte or socketio.Binary goes as binary. The error
+// is NOT_FOUND when the connection is gone, and INVALID_ARGUMENT when the
+// name is reserved or an argument can't be encoded.
+func (c *Conn) Emit(event string, args ...any) error {
+	a, err := newArgs(event, args)
+	if err != nil {
+		return err
+	}
+	return c.emit(event, a, nil)
+}
+
+// EmitArgs is Emit for arguments as they came, such as HandleRaw's.
+func (c *Conn) EmitArgs(event string, args socketio.Args) error {
+	if err := holdfast.CheckPublish(event); err != nil {
+		return err
+	}
+	return c.emit(event, args, nil)
+}
+
+func newArgs(event string, args []any) (socketio.Args, error) {
+	if err := holdfast.CheckPublish(event); err != nil {
+		return socketio.Args{}, err
+	}
+	a, err := socketio.NewArgs(args...)
+	if err != nil {
+		return socketio.Args{}, holdfast.Errorf(holdfast.InvalidArgument, "%s: %w", event, err)
+	}
+	return a, nil
+}
+
+// EmitAck sends an event and waits for the client's ack, whose arguments it
+// returns. It ends with ctx, or with NOT_FOUND when the connection goes. At
+// most 64 acks may be outstanding on a connection: RATE_LIMITED.
+func (c *Conn) EmitAck(ctx context.Context, event string, args ...any) (socketio.Args, error) {
+	a, err := newArgs(event, args)
+	if err != nil {
+		return socketio.Args{}, err
+	}
+	id, answer, err := c.expectAck()
+	if err != nil {
+		return socketio.Args{}, err
+	}
+	defer c.forgetAck(id)
+	if err := c.emit(event, a, &id); err != nil {
+		return socketio.Args{}, err
+	}
+	select {
+	case out := <-answer:
+		return out, nil
+	case <-ctx.Done():
+		return socketio.Args{}, ctx.Err()
+	case <-c.link.eio.Context().Done():
+		return socketio.Args{}, errGone()
+	}
+}
+
+// Ask emits an event and decodes the first argument of the ack into Out.
+func Ask[Out any](ctx context.Context, c *Conn, event string, args ...any) (Out, error) {
+	var out Out
+	a, err := c.EmitAck(ctx, event, args...)
+	if err != nil {
+		return out, err
+	}
+	if err := a.Decode(0, &out); err != nil {
+		return out, invalidPayload(event, err)
+	}
+	return out, nil
+}
+
+// Join puts the connection into a room, as if its client had asked: the
+// identity's permissions decide. To join is to hear; joining again changes
+// nothing.
+func (c *Conn) Join(ctx context.Context, room string) (holdfast.Position, error) {
+	joined, err := c.session.Join(ctx, room, hub.JoinOptions{}, nil)
+	return joined.Position, err
+}
+
+// Leave takes the connection out of a room.
+func (c *Conn) Leave(room string) { c.session.Leave(room) }
+
+// Rooms returns the rooms that the connection is in, in this namespace.
+func (c *Conn) Rooms() []string { return c.session.Rooms() }
+
+// Close ends the whole connection: the client gets auth:closing with the
+// error's code, then the close. A nil error is an orderly end without a code.
+func (c *Conn) Close(err error) {
+	if err == nil {
+		c.link.eio.Close(nil)
+		return
+	}
+	c.link.end(holdfast.AsError(err))
+}
+
+func errGone() error { return holdfast.Errorf(holdfast.NotFound, "the connection is gone") }
+
+// emit sends an event without a check of its name.
+func (c *Conn) emit(event string, args socketio.Args, ack *uint64) error {
+	p := socketio.Packet{Type: socketio.Event, Namespace: c.ns.name, Attachments: args.Attachments}
+	p.Data = args.AppendEvent(make([]byte, 0, 64), event)
+	if ack != nil {
+		p.ID, p.HasID = *ack, true
+	}
+	if !c.Send(packetFrame(p)) {
+		return errGone()
+	}
+	return nil
+}
+
+// emitJSON sends one of Holdfast's own events. v is always marshallable.
+func (c *Conn) emitJSON(event string, v any) {
+	args, err := socketio.NewArgs(v)
+	if err != nil {
+		c.link.srv.log.Error("event can't be encoded", "event", event, "err", err)
+		return
+	}
+	_ = c.emit(event, args, nil) // a connection that is gone needs no more
+}
+
+// Send implements hub.Sink. What is sent before the client knows that it is
+// connected waits until it does.
+func (c *Conn) Send(f *hub.Frame) bool {
+	if c.open.Load() {
+		return c.link.eio.Send(f)
+	}
+	c.mu.Lock()
+	if c.open.Load() {
+		c.mu.Unlock()
+		return c.link.eio.Send(f)
+	}
+	defer c.mu.Unlock()
+	if c.gone || c.heldLen+f.Size() > c.link.srv.cfg.QueueBytes {
+		return false
+	}
+	c.held = append(c.held, f)
+	c.heldLen += f.Size()
+	return true
+}
+
+// Pace implements hub.Pacer: it waits until there is room in the queue for
+// more of a replay.
+func (c *Conn) Pace(ctx context.Context) error {
+	if !c.open.Load() {
+		return nil // held frames are bounded by Send
+	}
+	return c.link.eio.Pace(ctx)
+}
+
+// release tells the client that it is connected and lets go what was held.
+func (c *Conn) release(first ...*hub.Frame) {
+	for _, f := range first {
+		c.link.eio.Send(f)
+	}
+	for {
+		c.mu.Lock()
+		held := c.held
+		c.held, c.heldLen = nil, 0
+		if len(held) == 0 {
+			c.open.Store(true)
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		for _, f := range held {
+			c.link.eio.Send(f)
+		}
+	}
+}
+
+func (c *Conn) expectAck() (uint64, chan socketio.Args, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return 0, nil, errGone()
+	}
+	if len(c.acks) >= pendingAcks {
+		return 0, nil, holdfast.Errorf(holdfast.RateLimited, "the client owes %d acks already", pendingAcks)
+	}
+	if c.acks == nil {
+		c.acks = make(map[uint64]chan socketio.Args)
+	}
+	id := c.nextAck
+	c.nextAck++
+	answer := make(chan socketio.Args, 1)
+	c.acks[id] = answer
+	return id, answer, nil
+}
+
+func (c *Conn) forgetAck(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.acks, id)
+}
+
+// resolveAck hands the client's answer to who waits for it. An ack that
+// nobody waits for, any more, is ignored.
+func (c *Conn) resolveAck(id uint64, args socketio.Args) {
+	c.mu.Lock()
+	answer := c.acks[id]
+	delete(c.acks, id)
+	c.mu.Unlock()
+	if answer != nil {
+		answer <- args // buffered, and taken out of the map: never blocks
+	}
+}
+
+// leave ends the namespace's part of a connection.
+func (c *Conn) leave() {
+	c.mu.Lock()
+	c.gone = true
+	c.held = nil
+	c.mu.Unlock()
+	if c.session != nil {
+		c.session.Close()
+	}
+}
+
+// packetFrame encodes a packet for the wire: Engine.IO's message type first.
+func packetFrame(p socketio.Packet) *hub.Frame {
+	text := make([]byte, 0, 1+24+len(p.Namespace)+len(p.Data))
+	text = append(text, '4')
+	return transport.NewFrame(p.Append(text), p.Attachments...)
+}

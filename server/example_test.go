@@ -1,0 +1,134 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/socketio"
+)
+
+// anyone admits everybody under the name that is in the auth payload. A real
+// program verifies something: auth.NewJWT does.
+var anyone = auth.Func(func(_ context.Context, c auth.Credential) (*holdfast.Identity, error) {
+	return &holdfast.Identity{User: "alice", Expires: time.Now().Add(time.Hour)}, nil
+})
+
+type NewTodo struct {
+	Title string `json:"title"`
+}
+
+type Todo struct {
+	ID    int    `json:"id"`
+	Title string `json:"title"`
+}
+
+// A typed handler answers what clients emit, and tells a room about it.
+func ExampleHandle() {
+	srv, err := server.New(server.Config{Authenticator: anyone})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Shutdown(context.Background())
+
+	server.Handle(srv, "todo:create", func(ctx context.Context, c *server.Conn, in NewTodo) (Todo, error) {
+		if in.Title == "" {
+			return Todo{}, holdfast.Errorf(holdfast.InvalidArgument, "a todo needs a title")
+		}
+		todo := Todo{ID: 1, Title: in.Title}
+		_, err := srv.Publish(ctx, "todos", "todo:created", todo)
+		return todo, err
+	})
+
+	mux := http.NewServeMux()
+	mux.Handle("/", srv) // /socket.io/, /api, /healthz, /readyz
+	mux.Handle("GET /me", srv.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := holdfast.IdentityFrom(r.Context())
+		json.NewEncoder(w).Encode(id.AsUser())
+	})))
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
+	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+	// Output: 200 {"id":"alice"}
+}
+
+// A raw handler takes and answers any arguments, binary ones too.
+func ExampleHandleRaw() {
+	srv, err := server.New(server.Config{Authenticator: anyone})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Shutdown(context.Background())
+	server.HandleRaw(srv, "thumbnail", func(ctx context.Context, c *server.Conn, args socketio.Args) (socketio.Args, error) {
+		image, ok := args.Bytes(0)
+		if !ok {
+			return socketio.Args{}, holdfast.Errorf(holdfast.InvalidArgument, "thumbnail needs an image")
+		}
+		return socketio.NewArgs(image[:min(len(image), 16)], len(image))
+	})
+}
+
+// OnConnect looks at each connection before its client is connected.
+func ExampleNamespace_OnConnect() {
+	srv, err := server.New(server.Config{Authenticator: anyone})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Shutdown(context.Background())
+	srv.Of("/admin").OnConnect(func(ctx context.Context, c *server.Conn) error {
+		if !c.Identity().HasRole("admin") {
+			return holdfast.Forbidden.New()
+		}
+		_, err := c.Join(ctx, "audit")
+		return err
+	})
+}
+
+// A backend publishes to a room with no connection at all.
+func ExampleServer_Publish() {
+	srv, err := server.New(server.Config{Authenticator: anyone})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Shutdown(context.Background())
+	position, err := srv.Publish(context.Background(), "todos", "todo:created", Todo{ID: 1, Title: "write"})
+	fmt.Println(position.Offset, err)
+	// Output: 1 <nil>
+}
+
+// EngineIO is for a protocol of one's own on Engine.IO connections.
+func ExampleEngineIO() {
+	handler, err := server.EngineIO(server.EngineIOConfig{
+		OnOpen: func(c *server.EngineIOConn) (server.EngineIOReceiver, error) { return echo{c}, nil },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer handler.Shutdown(context.Background())
+	http.Handle("/engine.io/", handler)
+}
+
+type echo struct{ conn *server.EngineIOConn }
+
+func (e echo) Message(data []byte, binary bool) {
+	if binary {
+		e.conn.SendBinary(append([]byte(nil), data...))
+		return
+	}
+	e.conn.SendText(data)
+}
+
+func (e echo) Closed(error) {}

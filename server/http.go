@@ -1,0 +1,131 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/internal/httpjson"
+)
+
+// mux lays out the server's routes.
+func (s *Server) mux() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(s.cfg.Path, s.origins.CORS(s.engine))
+	if bare := strings.TrimSuffix(s.cfg.Path, "/"); bare != "" {
+		// Some clients leave the slash out; a redirect would lose a POST.
+		mux.Handle(bare, s.origins.CORS(s.engine))
+	}
+	api := s.cfg.Prefix
+	mux.Handle(api+"/rooms/{room}/events", s.origins.CORS(http.HandlerFunc(s.publishHTTP)))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		httpjson.Write(w, http.StatusOK, health{Status: "ok"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			httpjson.WriteError(w, r, holdfast.GoingAway.New())
+			return
+		}
+		httpjson.Write(w, http.StatusOK, health{Status: "ready"})
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		httpjson.WriteError(w, r, holdfast.Errorf(holdfast.NotFound, "There is nothing at this path"))
+	})
+	return mux
+}
+
+type health struct {
+	Status string `json:"status"`
+}
+
+// publishHTTP publishes from a backend: POST /api/rooms/{room}/events, by an
+// API key with the scope "publish" for the room, or by a user's token with
+// the right to publish there.
+func (s *Server) publishHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		httpjson.Write(w, http.StatusMethodNotAllowed, struct {
+			Error string        `json:"error"`
+			Code  holdfast.Code `json:"code"`
+		}{"Only POST publishes", holdfast.InvalidArgument})
+		return
+	}
+	position, err := s.publishFrom(w, r)
+	if err != nil {
+		httpjson.WriteError(w, r, err)
+		return
+	}
+	httpjson.Write(w, http.StatusOK, position)
+}
+
+func (s *Server) publishFrom(w http.ResponseWriter, r *http.Request) (holdfast.Position, error) {
+	var none holdfast.Position
+	if err := s.origins.Check(r); err != nil {
+		return none, err
+	}
+	room := r.PathValue("room")
+	if err := holdfast.CheckRoom(room); err != nil {
+		return none, err
+	}
+	from, err := s.publisher(r, room)
+	if err != nil {
+		return none, err
+	}
+	var in struct {
+		Event string          `json:"event"`
+		Data  json.RawMessage `json:"data"`
+		ID    string          `json:"id"`
+	}
+	// The body may spell each byte of the data as \u0000, and has a little more.
+	if err := httpjson.Decode(w, r, int64(6*s.cfg.MaxEventData+4096), &in); err != nil {
+		return none, err
+	}
+	ev := publication{Event: in.Event, Data: in.Data, ID: in.ID}.event(room)
+	ev.From = from
+	return s.hub.Publish(r.Context(), ev)
+}
+
+// publisher settles who publishes: "" for a backend, else the user's id.
+func (s *Server) publisher(r *http.Request, room string) (string, error) {
+	key, err := s.apiKey(r)
+	if err != nil {
+		return "", err
+	}
+	if key != nil {
+		return "", key.AllowRoom(auth.ScopePublish, room)
+	}
+	identity, err := s.identify(r)
+	if err != nil {
+		return "", err
+	}
+	if !identity.Permissions.Room(room).Has(holdfast.VerbPublish) {
+		return "", holdfast.Errorf(holdfast.Forbidden, "Not allowed to publish in this room")
+	}
+	return identity.User, nil
+}
+
+// apiKey returns the API key that a request carries; nil if it carries none.
+func (s *Server) apiKey(r *http.Request) (*auth.APIKey, error) {
+	token, err := auth.FromRequest(r).BearerToken()
+	if err != nil {
+		return nil, err
+	}
+	form := auth.IsAPIKey(token)
+	if token == "" || s.cfg.APIKeys == nil && !form {
+		return nil, nil
+	}
+	if s.cfg.APIKeys == nil {
+		return nil, holdfast.Unauthenticated.New()
+	}
+	key, err := s.cfg.APIKeys.Verify(r.Context(), token)
+	switch {
+	case err == nil && r.Header.Get("Origin") != "":
+		return nil, holdfast.Errorf(holdfast.OriginNotAllowed, "API keys are for backends: a page must not hold one")
+	case !form && errors.Is(err, holdfast.Unauthenticated):
+		return nil, nil // it may be a user's token
+	}
+	return key, err
+}

@@ -1,0 +1,177 @@
+package server
+
+import (
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/auth"
+)
+
+// lifetime is the one timer of a link: the time to CONNECT, the warning ahead
+// of expiry, and expiry. The link's mutex guards it.
+type lifetime struct {
+	timer *time.Timer
+	stage stage
+	exp   time.Time // when the present identity expires
+}
+
+type stage uint8
+
+const (
+	stageConnect  stage = iota // no namespace is connected
+	stageWarn                  // waits for the time of auth:expiring
+	stageExpire                // waits for expiry and the grace
+	stageForever               // nothing to wait for
+	stageFinished              // the link has ended
+)
+
+// The warning comes when a fifth of the lifetime is left, within bounds.
+const (
+	minWarning = 2 * time.Second
+	maxWarning = 30 * time.Second
+)
+
+// awaitConnect gives the client time for a CONNECT.
+func (f *lifetime) awaitConnect(l *link) {
+	if f.stage == stageFinished {
+		return
+	}
+	f.stage = stageConnect
+	f.set(l, l.srv.cfg.ConnectTimeout)
+}
+
+// pause waits for nothing while a CONNECT is being looked at, which takes as
+// long as it takes.
+func (f *lifetime) pause() {
+	if f.stage == stageConnect {
+		f.stage = stageForever
+		f.timer.Stop()
+	}
+}
+
+// follow makes the link live as long as identity does.
+func (f *lifetime) follow(l *link, identity *holdfast.Identity) {
+	if f.stage == stageFinished {
+		return
+	}
+	f.exp = identity.Expires
+	if f.exp.IsZero() {
+		f.stage = stageForever
+		if f.timer != nil {
+			f.timer.Stop()
+		}
+		return
+	}
+	left := time.Until(f.exp)
+	lifetime := left
+	if !identity.IssuedAt.IsZero() {
+		lifetime = f.exp.Sub(identity.IssuedAt)
+	}
+	f.stage = stageWarn
+	f.set(l, left-min(max(lifetime/5, minWarning), maxWarning))
+}
+
+func (f *lifetime) set(l *link, wait time.Duration) {
+	wait = max(wait, 0)
+	if f.timer == nil {
+		f.timer = time.AfterFunc(wait, l.due)
+		return
+	}
+	f.timer.Reset(wait)
+}
+
+func (f *lifetime) stop() {
+	f.stage = stageFinished
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+}
+
+// due is what the timer calls. A timer that fired while it was being moved
+// finds its time not come yet, and waits again.
+func (l *link) due() {
+	l.mu.Lock()
+	f := &l.life
+	switch f.stage {
+	case stageConnect:
+		idle := len(l.conns) == 0
+		l.mu.Unlock()
+		if idle {
+			l.end(holdfast.Errorf(holdfast.ProtocolError, "no CONNECT within %v", l.srv.cfg.ConnectTimeout))
+		}
+	case stageWarn:
+		conns := append([]*Conn(nil), l.conns...)
+		notice := expiring{expiry: expiryOf(l.identity), Reason: "expiry"}
+		f.stage = stageExpire
+		f.set(l, time.Until(f.exp.Add(l.srv.cfg.Leeway)))
+		l.mu.Unlock()
+		for _, c := range conns {
+			c.emitJSON("auth:expiring", notice)
+		}
+	case stageExpire:
+		left := time.Until(f.exp.Add(l.srv.cfg.Leeway))
+		if left > 0 {
+			f.set(l, left)
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		l.end(holdfast.TokenExpired.New())
+	default:
+		l.mu.Unlock()
+	}
+}
+
+// expiring is the payload of auth:expiring.
+type expiring struct {
+	expiry
+	Reason string `json:"reason"`
+}
+
+// refresh swaps the identity of the whole connection in place. A token that
+// is no good leaves everything as it was.
+func (l *link) refresh(token string) (expiry, error) {
+	if token == "" {
+		return expiry{}, holdfast.Errorf(holdfast.InvalidArgument, "auth:refresh needs a token")
+	}
+	// The token of the event decides, whatever the handshake carried.
+	identity, err := l.authenticate(auth.Credential{Token: token, Header: l.eio.Request().Header, RemoteAddr: l.eio.Request().RemoteAddr})
+	if err != nil {
+		return expiry{}, err
+	}
+	l.mu.Lock()
+	if l.ended || l.identity == nil {
+		l.mu.Unlock()
+		return expiry{}, errGone()
+	}
+	if identity.User != l.identity.User {
+		l.mu.Unlock()
+		return expiry{}, holdfast.Errorf(holdfast.Forbidden, "The token belongs to another user")
+	}
+	l.identity = identity
+	l.life.follow(l, identity)
+	conns := append([]*Conn(nil), l.conns...)
+	l.mu.Unlock()
+	for _, c := range conns {
+		c.setIdentity(identity)
+		c.session.SetIdentity(identity)
+	}
+	return expiryOf(identity), nil
+}
+
+// setIdentity makes identity the one that handlers see.
+func (c *Conn) setIdentity(identity *holdfast.Identity) {
+	c.state.Store(&identityState{identity: identity, ctx: holdfast.WithIdentity(c.link.ctx, identity)})
+}
+
+// left tells the client that it lost a room.
+func (c *Conn) left(room string, err *holdfast.Error) {
+	c.emitJSON("room:left", roomError{Room: room, Code: err.Code, Message: err.PublicMessage()})
+}
+
+// roomError is the payload of room:left and room:error.
+type roomError struct {
+	Room    string        `json:"room"`
+	Code    holdfast.Code `json:"code"`
+	Message string        `json:"message"`
+}

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/internal/httpjson"
+)
+
+// Require protects an application's own routes: a request without a valid
+// credential is answered 401, with the code that tells the client whether to
+// refresh; any other goes on to next with the identity in its context
+// (holdfast.IdentityFrom). What the identity may do is next's to check.
+func (s *Server) Require(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.origins.Check(r); err != nil {
+			httpjson.WriteError(w, r, err)
+			return
+		}
+		identity, err := s.identify(r)
+		if err != nil {
+			httpjson.WriteError(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(holdfast.WithIdentity(r.Context(), identity)))
+	})
+}
+
+// identify makes the credential of a request an identity.
+func (s *Server) identify(r *http.Request) (*holdfast.Identity, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.AuthTimeout)
+	defer cancel()
+	identity, err := s.cfg.Authenticator.Authenticate(ctx, auth.FromRequest(r))
+	if err != nil {
+		return nil, err
+	}
+	if identity == nil {
+		return nil, holdfast.Unauthenticated.New()
+	}
+	return identity, nil
+}

@@ -1,0 +1,252 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/guard"
+	"github.com/holdfast-dev/holdfast/internal/transport"
+)
+
+// Server admits connections and carries events: see the package comment. It
+// is an http.Handler. Its methods may be called from any goroutine.
+type Server struct {
+	*Namespace // "/": what a Server registers, it registers there
+
+	// static after construction
+	cfg     Config
+	log     *slog.Logger
+	hub     *hub.Hub
+	engine  *transport.Engine
+	origins *guard.Origins
+	proxies guard.Proxies
+	routes  http.Handler
+
+	// limits, each safe for concurrent use
+	perAddress      *guard.Limiter[netip.Prefix]
+	overall         *rate.Limiter
+	refusals        *guard.Delays[netip.Prefix]
+	unauthenticated counter
+
+	draining atomic.Bool
+	tasks    sync.WaitGroup // the goroutines of workQueues
+
+	mu         sync.RWMutex // guards what follows
+	namespaces map[string]*Namespace
+	links      map[*link]struct{}
+}
+
+// New makes a Server. It starts no listener: pass it to an http.Server, and
+// call Shutdown at the end. The error names the field of Config that is
+// wrong.
+func New(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	proxies, err := guard.ParseProxies(cfg.TrustedProxies...)
+	if err != nil {
+		return nil, err
+	}
+	origins, err := guard.NewOrigins(guard.OriginsConfig{Allowed: cfg.AllowedOrigins, PublicURL: cfg.PublicURL, Proxies: proxies})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		Namespace:  &Namespace{name: "/"},
+		cfg:        cfg,
+		log:        cfg.Logger,
+		origins:    origins,
+		proxies:    proxies,
+		refusals:   guard.NewDelays[netip.Prefix](guard.DelaysConfig{}),
+		namespaces: make(map[string]*Namespace),
+		links:      make(map[*link]struct{}),
+	}
+	s.namespaces["/"] = s.Namespace
+	s.unauthenticated.limit = cfg.UnauthenticatedPerAddress
+	if cfg.AdmissionRate > 0 {
+		s.perAddress = guard.NewLimiter[netip.Prefix](guard.LimiterConfig{Rate: rate.Limit(cfg.AdmissionRate), Burst: int(max(1, 5*cfg.AdmissionRate))})
+	}
+	if cfg.TotalAdmissionRate > 0 {
+		s.overall = rate.NewLimiter(rate.Limit(cfg.TotalAdmissionRate), int(max(1, 2*cfg.TotalAdmissionRate)))
+	}
+	perUser := cfg.ConnectionsPerUser
+	if perUser < 0 {
+		perUser = math.MaxInt
+	}
+	s.hub = hub.New(hub.Config{
+		Broker: cfg.Broker, RoomsPerConnection: cfg.RoomsPerConnection, ConnectionsPerUser: perUser,
+		MaxData: cfg.MaxEventData, Logger: cfg.Logger,
+	})
+	s.engine = transport.NewEngine(transport.EngineConfig{
+		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout, UpgradeTimeout: cfg.UpgradeTimeout,
+		MaxPayload: cfg.MaxPayload, MaxPackets: cfg.MaxPackets, QueueBytes: cfg.QueueBytes, Node: cfg.Node,
+		Check: s.check, Open: s.open, Logger: cfg.Logger,
+	})
+	s.routes = s.mux()
+	return s, nil
+}
+
+// Of returns the namespace with this name, and makes it if there is none.
+// Clients can connect to it from then on. The name begins with a slash.
+func (s *Server) Of(name string) *Namespace {
+	if name == "" || name[0] != '/' {
+		name = "/" + name
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ns := s.namespaces[name]
+	if ns == nil {
+		ns = &Namespace{name: name}
+		s.namespaces[name] = ns
+	}
+	return ns
+}
+
+func (s *Server) lookup(name string) (*Namespace, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ns, ok := s.namespaces[name]
+	return ns, ok
+}
+
+// Publish appends an event to a room and sends it to the room's members. data
+// is encoded as encoding/json does. It returns where in the room's history the
+// event stands.
+//
+// No rights are checked: the program itself speaks. Errors are
+// INVALID_ARGUMENT for names and data that can't be published,
+// MESSAGE_TOO_LARGE, and INTERNAL when the broker can't take it.
+func (s *Server) Publish(ctx context.Context, room, event string, data any) (holdfast.Position, error) {
+	encoded, err := json.Marshal(data)
+	if err != nil {
+		return holdfast.Position{}, holdfast.Errorf(holdfast.InvalidArgument, "publish %s: %w", event, err)
+	}
+	return s.PublishEvent(ctx, holdfast.Event{Room: room, Name: event, Data: encoded})
+}
+
+// PublishEvent is Publish for an event with an ID, which makes it idempotent,
+// with a From, or with Attachments. Its Position and Time are ignored.
+func (s *Server) PublishEvent(ctx context.Context, ev holdfast.Event) (holdfast.Position, error) {
+	return s.hub.Publish(ctx, &ev)
+}
+
+// ServeHTTP serves the Socket.IO endpoint, the HTTP calls under Config.Prefix,
+// /healthz and /readyz; anything else is 404.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
+
+// Shutdown drains the server: new connections are refused, every client is
+// told GOING_AWAY and closed, and the handlers that run are waited for. When
+// ctx ends first the rest is cut off, and ctx's error is returned. The
+// listener is its owner's; stop it afterwards. The Server can't be used again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.mu.RLock()
+	links := make([]*link, 0, len(s.links))
+	for l := range s.links {
+		links = append(links, l)
+	}
+	s.mu.RUnlock()
+	for _, l := range links {
+		l.end(holdfast.GoingAway.New())
+	}
+	err := s.engine.Close(ctx)
+	if werr := s.wait(ctx); err == nil {
+		err = werr
+	}
+	return errors.Join(err, s.hub.Close())
+}
+
+// Connections returns how many connections there are, admitted or not.
+func (s *Server) Connections() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.links)
+}
+
+// wait waits for the handlers, and when ctx ends asks them to stop.
+func (s *Server) wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { s.tasks.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.RLock()
+	for l := range s.links {
+		l.cancel()
+	}
+	s.mu.RUnlock()
+	select {
+	case <-done:
+		return ctx.Err()
+	case <-time.After(time.Second):
+		return holdfast.Errorf(holdfast.Internal, "handlers are still running: %w", ctx.Err())
+	}
+}
+
+// check looks at each Engine.IO request before any work is done on it.
+func (s *Server) check(r *http.Request) error {
+	if err := s.origins.Check(r); err != nil {
+		return err
+	}
+	if r.URL.Query().Has("sid") {
+		return nil // a connection that is open already
+	}
+	if s.draining.Load() {
+		return &holdfast.Error{Code: holdfast.GoingAway, Message: "The server is going away", RetryAfter: time.Second}
+	}
+	if s.perAddress != nil {
+		if err := s.perAddress.Allow(guard.Network(s.proxies.ClientIP(r))); err != nil {
+			return err
+		}
+	}
+	if s.overall != nil && !s.overall.Allow() {
+		return &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many new connections", RetryAfter: time.Second}
+	}
+	return nil
+}
+
+// open begins a connection: transport.EngineConfig.Open.
+func (s *Server) open(c *transport.Conn) (transport.Receiver, error) {
+	r := c.Request()
+	ip := s.proxies.ClientIP(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
+	addr := guard.Network(ip)
+	if !s.unauthenticated.acquire(addr) {
+		return nil, &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many connections from this address wait for admission", RetryAfter: time.Second}
+	}
+	l := &link{srv: s, eio: c, id: rand.Text(), ip: ip, addr: addr, pending: true}
+	// Not the transport's context: handlers may finish after the close.
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	if s.cfg.MessageRate > 0 {
+		l.limiter = rate.NewLimiter(rate.Limit(s.cfg.MessageRate), s.cfg.MessageBurst)
+	}
+	l.dec.Limits.Bytes = s.cfg.MaxPayload
+	s.mu.Lock()
+	s.links[l] = struct{}{}
+	s.mu.Unlock()
+	l.mu.Lock()
+	l.life.awaitConnect(l)
+	l.mu.Unlock()
+	return l, nil
+}
+
+func (s *Server) forget(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.links, l)
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/holdfast-dev/holdfast/socketio"
+)
+
+// pendingBytes bounds the data of the packets that wait in a workQueue.
+const pendingBytes = 1 << 20
+
+// job is a packet that waits for its turn; an event is already taken apart.
+type job struct {
+	packet socketio.Packet
+	event  string
+	args   socketio.Args
+}
+
+func (j job) size() int {
+	n := len(j.packet.Data)
+	for _, a := range j.packet.Attachments {
+		n += len(a)
+	}
+	return n
+}
+
+// workQueue holds a connection's jobs until its handlers get to them, and
+// hands them out one at a time. Its goroutine exists only while there is
+// work. When the queue is full the reader waits, and with it the client: that
+// is the backpressure of slow handlers.
+type workQueue struct {
+	mu       sync.Mutex // guards what follows
+	jobs     []job
+	bytes    int
+	running  bool
+	closed   bool
+	hasSpace chan struct{} // the reader waits here; nil if it does not
+}
+
+// idle reports whether nothing waits or runs. Only the reader adds work, so
+// for the reader the answer stays true.
+func (q *workQueue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.running
+}
+
+// push adds a job, waiting for space as long as the connection lives.
+func (q *workQueue) push(l *link, j job) {
+	size := j.size()
+	q.mu.Lock()
+	for len(q.jobs) > 0 && (len(q.jobs) >= pendingEvents || q.bytes+size > pendingBytes) {
+		space := make(chan struct{})
+		q.hasSpace = space
+		q.mu.Unlock()
+		select {
+		case <-space:
+		case <-l.eio.Context().Done():
+			return // cut off: what did not fit was never accepted
+		}
+		q.mu.Lock()
+	}
+	q.jobs = append(q.jobs, j)
+	q.bytes += size
+	start := !q.running
+	q.running = true
+	q.mu.Unlock()
+	if start {
+		l.srv.tasks.Go(func() { q.run(l) })
+	}
+}
+
+func (q *workQueue) run(l *link) {
+	for {
+		q.mu.Lock()
+		if len(q.jobs) == 0 {
+			q.jobs, q.running = nil, false
+			closed := q.closed
+			q.mu.Unlock()
+			if closed {
+				l.finished()
+			}
+			return
+		}
+		j := q.jobs[0]
+		q.jobs[0] = job{}
+		q.jobs = q.jobs[1:]
+		q.bytes -= j.size()
+		if q.hasSpace != nil {
+			close(q.hasSpace)
+			q.hasSpace = nil
+		}
+		q.mu.Unlock()
+		l.handle(j)
+	}
+}
+
+// finish says that no job will follow. The link is finished after the last
+// one: at once, and true is returned, if none waits.
+func (q *workQueue) finish(l *link) bool {
+	q.mu.Lock()
+	q.closed = true
+	running := q.running
+	q.mu.Unlock()
+	if !running {
+		l.finished()
+	}
+	return !running
+}
