@@ -50,6 +50,7 @@ var halves = map[string]half{
 	"internal/interop":     whole,
 
 	"internal/memnet":   tests,
+	"internal/pgtest":   tests,
 	"internal/wiretest": tests,
 }
 

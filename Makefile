@@ -1,0 +1,26 @@
+# make test installs what it needs and runs every check. CONTRIBUTING.md says more.
+.DEFAULT_GOAL := build
+.PHONY: setup test drill bench build serve
+GO ?= go
+
+setup:
+	@./scripts/setup.sh
+
+test: setup
+	@./scripts/gofmt.sh
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -race -timeout 5m ./...
+
+drill: setup # FUZZTIME=30s for each fuzz target, then every test five times
+	./scripts/fuzz.sh
+	$(GO) test -race -count=5 ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./auth ./hub ./internal/transport
+
+build:
+	$(GO) build -o bin/holdfast ./cmd/holdfast
+
+serve:
+	$(GO) run ./cmd/holdfast serve --dev
