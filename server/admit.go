@@ -38,7 +38,11 @@ func expiryOf(id *holdfast.Identity) expiry {
 	if id.Expires.IsZero() {
 		return expiry{}
 	}
-	return expiry{ExpiresAt: id.Expires.UnixMilli(), ExpiresIn: max(0, int64(time.Until(id.Expires)/time.Second))}
+	return expiryAt(id.Expires)
+}
+
+func expiryAt(t time.Time) expiry {
+	return expiry{ExpiresAt: t.UnixMilli(), ExpiresIn: max(0, int64(time.Until(t)/time.Second))}
 }
 
 // connect admits the connection to a namespace, or refuses it.
@@ -85,8 +89,8 @@ func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, err
 	if err != nil {
 		return nil, err
 	}
-	if identity == nil {
-		return nil, holdfast.Unauthenticated.New()
+	if identity, err = l.srv.valid(identity); err != nil {
+		return nil, err
 	}
 	if !identity.Expires.IsZero() && !time.Now().Before(identity.Expires.Add(l.srv.cfg.Leeway)) {
 		return nil, holdfast.TokenExpired.New()
@@ -124,6 +128,12 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 	if !l.add(c, identity) {
 		c.leave()
 		return nil // it ended meanwhile
+	}
+	// Revoke looks at the connections after the ledger was written; this one
+	// may have been added after that.
+	if err := l.srv.ledger.check(identity); err != nil {
+		l.end(err)
+		return nil
 	}
 	sid, _ := json.Marshal(struct {
 		SID string `json:"sid"`

@@ -23,6 +23,15 @@ type Config struct {
 	// process's memory.
 	Broker hub.Broker
 
+	// Revocations keeps what Revoke takes back over restarts, and Bumps counts
+	// the changes of users' permissions; an identity provider is both. Nil:
+	// this process's memory alone.
+	Revocations auth.RevocationStore
+	Bumps       auth.BumpStore
+	// MaxTokenLifetime is how long a token can be valid, and so how long a
+	// revocation matters: 24 h. Give auth.JWTConfig.MaxLifetime the same.
+	MaxTokenLifetime time.Duration
+
 	// Path is where Socket.IO clients connect: "/socket.io/".
 	Path string
 	// Prefix is where the HTTP calls are: "/api".
@@ -125,6 +134,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.ConnectTimeout, 10*time.Second)
 	setDefault(&c.UpgradeTimeout, 10*time.Second)
 	setDefault(&c.AuthTimeout, 10*time.Second)
+	setDefault(&c.MaxTokenLifetime, auth.DefaultMaxLifetime)
 	setDefault(&c.Leeway, 5*time.Second)
 	setDefault(&c.MaxPayload, 1_000_000)
 	setDefault(&c.MaxPackets, 256)

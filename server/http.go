@@ -21,6 +21,8 @@ func (s *Server) mux() http.Handler {
 	}
 	api := s.cfg.Prefix
 	mux.Handle(api+"/rooms/{room}/events", s.origins.CORS(http.HandlerFunc(s.publishHTTP)))
+	mux.HandleFunc("POST "+api+"/connections/close", s.closeHTTP)
+	mux.HandleFunc("POST "+api+"/users/{id}/permissions/bump", s.bumpHTTP)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		httpjson.Write(w, http.StatusOK, health{Status: "ok"})
 	})
@@ -54,11 +56,7 @@ func (s *Server) publishHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	position, err := s.publishFrom(w, r)
-	if err != nil {
-		httpjson.WriteError(w, r, err)
-		return
-	}
-	httpjson.Write(w, http.StatusOK, position)
+	s.answer(w, r, position, err)
 }
 
 func (s *Server) publishFrom(w http.ResponseWriter, r *http.Request) (holdfast.Position, error) {

@@ -13,6 +13,9 @@ type lifetime struct {
 	timer *time.Timer
 	stage stage
 	exp   time.Time // when the present identity expires
+	// deadline is when the link ends, and code why.
+	deadline time.Time
+	code     holdfast.Code
 }
 
 type stage uint8
@@ -55,6 +58,7 @@ func (f *lifetime) follow(l *link, identity *holdfast.Identity) {
 		return
 	}
 	f.exp = identity.Expires
+	f.deadline, f.code = f.exp.Add(l.srv.cfg.Leeway), holdfast.TokenExpired
 	if f.exp.IsZero() {
 		f.stage = stageForever
 		if f.timer != nil {
@@ -69,6 +73,17 @@ func (f *lifetime) follow(l *link, identity *holdfast.Identity) {
 	}
 	f.stage = stageWarn
 	f.set(l, left-min(max(lifetime/5, minWarning), maxWarning))
+}
+
+// shorten ends the link at deadline for code, unless it ends before that.
+func (f *lifetime) shorten(l *link, deadline time.Time, code holdfast.Code) {
+	switch {
+	case f.stage == stageFinished, f.stage == stageConnect:
+		return
+	case f.stage == stageForever, deadline.Before(f.deadline):
+		f.stage, f.deadline, f.code = stageExpire, deadline, code
+		f.set(l, time.Until(deadline))
+	}
 }
 
 func (f *lifetime) set(l *link, wait time.Duration) {
@@ -103,20 +118,20 @@ func (l *link) due() {
 		conns := append([]*Conn(nil), l.conns...)
 		notice := expiring{expiry: expiryOf(l.identity), Reason: "expiry"}
 		f.stage = stageExpire
-		f.set(l, time.Until(f.exp.Add(l.srv.cfg.Leeway)))
+		f.set(l, time.Until(f.deadline))
 		l.mu.Unlock()
 		for _, c := range conns {
 			c.emitJSON("auth:expiring", notice)
 		}
 	case stageExpire:
-		left := time.Until(f.exp.Add(l.srv.cfg.Leeway))
+		left, code := time.Until(f.deadline), f.code
 		if left > 0 {
 			f.set(l, left)
 			l.mu.Unlock()
 			return
 		}
 		l.mu.Unlock()
-		l.end(holdfast.TokenExpired.New())
+		l.end(code.New())
 	default:
 		l.mu.Unlock()
 	}

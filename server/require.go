@@ -36,8 +36,17 @@ func (s *Server) identify(r *http.Request) (*holdfast.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.valid(identity)
+}
+
+// valid returns identity, which a credential has proved, unless it was taken
+// back since.
+func (s *Server) valid(identity *holdfast.Identity) (*holdfast.Identity, error) {
 	if identity == nil {
 		return nil, holdfast.Unauthenticated.New()
+	}
+	if err := s.ledger.check(identity); err != nil {
+		return nil, err
 	}
 	return identity, nil
 }

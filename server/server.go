@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -41,6 +42,7 @@ type Server struct {
 	refusals        *guard.Delays[netip.Prefix]
 	unauthenticated counter
 
+	ledger   *ledger
 	draining atomic.Bool
 	tasks    sync.WaitGroup // the goroutines of workQueues
 
@@ -48,6 +50,9 @@ type Server struct {
 	namespaces map[string]*Namespace
 	links      map[*link]struct{}
 }
+
+// restoreTimeout bounds the reading of what was revoked before the start.
+const restoreTimeout = 30 * time.Second
 
 // New makes a Server. It starts no listener: pass it to an http.Server, and
 // call Shutdown at the end. The error names the field of Config that is
@@ -76,6 +81,12 @@ func New(cfg Config) (*Server, error) {
 		links:      make(map[*link]struct{}),
 	}
 	s.namespaces["/"] = s.Namespace
+	s.ledger = &ledger{lifetime: cfg.MaxTokenLifetime + cfg.Leeway}
+	ctx, cancel := context.WithTimeout(context.Background(), restoreTimeout)
+	defer cancel()
+	if err := s.restore(ctx); err != nil {
+		return nil, fmt.Errorf("server: what was revoked can't be read: %w", err)
+	}
 	s.unauthenticated.limit = cfg.UnauthenticatedPerAddress
 	if cfg.AdmissionRate > 0 {
 		s.perAddress = guard.NewLimiter[netip.Prefix](guard.LimiterConfig{Rate: rate.Limit(cfg.AdmissionRate), Burst: int(max(1, 5*cfg.AdmissionRate))})
@@ -154,13 +165,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.Se
 // listener is its owner's; stop it afterwards. The Server can't be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	s.mu.RLock()
-	links := make([]*link, 0, len(s.links))
-	for l := range s.links {
-		links = append(links, l)
-	}
-	s.mu.RUnlock()
-	for _, l := range links {
+	for _, l := range s.all() {
 		l.end(holdfast.GoingAway.New())
 	}
 	err := s.engine.Close(ctx)
