@@ -40,7 +40,16 @@ func (r Revocation) Refuses(id *holdfast.Identity) bool {
 	if r.Code == holdfast.GoingAway || !r.Names(id) {
 		return false
 	}
-	return id.IssuedAt.IsZero() || id.IssuedAt.Unix() <= r.Before.Unix()
+	return issuedBy(id, r.Before)
+}
+
+// issuedBy reports whether id was issued at or before t. A time of issue in
+// whole seconds, as a token has it, may be any moment of its second.
+func issuedBy(id *holdfast.Identity, t time.Time) bool {
+	if id.IssuedAt.Nanosecond() != 0 {
+		return !id.IssuedAt.After(t)
+	}
+	return id.IssuedAt.IsZero() || id.IssuedAt.Unix() <= t.Unix()
 }
 
 // Names reports whether r is about id's user, session or token.
@@ -69,7 +78,7 @@ func (b Bump) Stale(id *holdfast.Identity) bool {
 	if id.PermissionVersion != nil && b.Version > 0 {
 		return *id.PermissionVersion < b.Version
 	}
-	return id.IssuedAt.IsZero() || id.IssuedAt.Unix() <= b.At.Unix()
+	return issuedBy(id, b.At)
 }
 
 // BumpStore counts the changes of each user's permissions.
