@@ -1,0 +1,46 @@
+package main
+
+import "time"
+
+// serveFlags are the flags of "serve"; "config check" takes the same.
+type serveFlags struct {
+	Addr      string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"listen" help:"Listen here (default 127.0.0.1:8080). Port 0 takes any that is free."`
+	AdminAddr string `placeholder:"HOST:PORT" group:"listen" help:"Serve /healthz, /readyz and profiles here (default 127.0.0.1:9090, or nowhere if that is taken; \"off\" for nowhere)."`
+	TLSCert   string `name:"tls-cert" placeholder:"FILE" group:"listen" help:"Serve https with this certificate chain, PEM."`
+	TLSKey    string `name:"tls-key" placeholder:"FILE" group:"listen" help:"The certificate's private key, PEM."`
+
+	Dev bool `group:"keys" help:"For trying things out: without another key, make a secret in --data; without --default-rooms, let everybody into every room."`
+	keyFlags
+	verifyFlags
+
+	APIKey          []string `name:"api-key" secret:"" placeholder:"KEY|@FILE" group:"access" help:"A key with which backends publish over HTTP, at least 16 characters; @FILE reads it. Repeatable."`
+	AllowQueryToken bool     `group:"access" help:"Take tokens from ?token= as well. Addresses end up in logs."`
+
+	PublicURL     string   `name:"public-url" placeholder:"URL" group:"web" help:"The address that browsers know the server by; settles what their own origin is."`
+	AllowedOrigin []string `placeholder:"ORIGIN" group:"web" help:"Another origin whose pages may connect, such as https://app.example.com; * for all. Repeatable."`
+	TrustedProxy  []string `placeholder:"CIDR" group:"web" help:"Believe X-Forwarded-* headers from these addresses. Repeatable."`
+
+	DrainTimeout time.Duration `default:"10s" placeholder:"TIME" group:"timing" help:"How long clients and handlers have to finish at the end (default 10s)."`
+	PingInterval time.Duration `default:"25s" placeholder:"TIME" group:"timing" help:"Time between heartbeats (default 25s)."`
+	PingTimeout  time.Duration `default:"20s" placeholder:"TIME" group:"timing" help:"How long a client may take to answer one (default 20s)."`
+	MaxPayload   int           `default:"1000000" placeholder:"BYTES" group:"timing" help:"Largest message that is taken (default 1000000)."`
+
+	LogFormat string `default:"text" enum:"text,json" placeholder:"FORMAT" group:"log" help:"Format of the log: text or json (default text)."`
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" group:"log" help:"What is logged: debug, info, warn or error (default info)."`
+}
+
+// keyFlags say where the secret is, and what tokens are made for.
+type keyFlags struct {
+	JWTSecretFile string   `name:"jwt-secret-file" placeholder:"FILE" group:"keys" help:"Tokens are signed (HS256, HS384, HS512) with the secret in this file."`
+	JWTSecret     string   `name:"jwt-secret" secret:"" placeholder:"SECRET" group:"keys" help:"The secret itself, at least 32 bytes. Better as a file or a variable: command lines can be seen by others."`
+	Issuer        string   `placeholder:"ISS" group:"keys" help:"The iss that tokens have."`
+	Audience      []string `placeholder:"AUD" group:"keys" help:"An aud that tokens have. Repeatable: one of them is enough."`
+	Data          string   `default:"holdfast-data" placeholder:"DIR" group:"keys" help:"Folder for what the server keeps (default ./holdfast-data): the secret that --dev makes."`
+}
+
+// verifyFlags say what else makes a token good.
+type verifyFlags struct {
+	JWKSURL      string   `name:"jwks-url" placeholder:"URL" group:"keys" help:"Tokens are signed with the keys at this address."`
+	UserClaim    string   `default:"sub" placeholder:"CLAIM" group:"keys" help:"The claim that holds the user's id (default sub)."`
+	DefaultRooms []string `placeholder:"PATTERN" group:"access" help:"Rooms for tokens that name none, comma-separated: ** for all, '!**' for none. Required without --dev."`
+}
