@@ -20,24 +20,45 @@ func own(event string) bool {
 
 // run handles one event of the client.
 func (c *Conn) run(j job) {
-	ctx, p, event, args := c.Context(), j.packet, j.event, j.args
-	if own(event) {
-		c.command(ctx, p, event, args)
-		return
-	}
-	h, ok := c.ns.handler(event)
-	if !ok {
-		if p.HasID {
-			c.answer(p.ID, socketio.Args{}, holdfast.Errorf(holdfast.NotFound, "there is no handler for this event"), false)
+	p := j.packet
+	if own(j.event) {
+		cmd, err := readCommand(j.event, j.args)
+		reply := func(result any, err error) { c.reply(p, result, err) }
+		if j.event == "room:join" && !p.HasID {
+			reply = c.joinRefused(cmd)
 		}
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		c.do(c.Context(), cmd, reply)
 		return
 	}
-	if err := c.checkData(args); err != nil {
-		c.answerIf(p, socketio.Args{}, err, false)
+	h, ok := c.ns.handler(j.event)
+	if !ok {
+		c.answerIf(p, socketio.Args{}, errNoHandler(), false)
 		return
 	}
-	out, err := c.link.srv.serve(ctx, c, event, h, args)
+	out, err := c.callHandler(j.event, h, j.args)
 	c.answerIf(p, out, err, h.raw)
+}
+
+func errNoHandler() error {
+	return holdfast.Errorf(holdfast.NotFound, "there is no handler for this event")
+}
+
+// callHandler calls an application's handler with data that fits.
+func (c *Conn) callHandler(event string, h handler, args socketio.Args) (socketio.Args, error) {
+	if err := c.checkData(args); err != nil {
+		return socketio.Args{}, err
+	}
+	out, err := c.link.srv.serve(c.Context(), c, event, h, args)
+	if err != nil {
+		if e := holdfast.AsError(err); e.Code == holdfast.Internal && e.Err != nil {
+			c.link.srv.log.Error("event failed", "connection", c.link.id, "err", e.Err)
+		}
+	}
+	return out, err
 }
 
 // checkData refuses an event whose data is over the limit; the connection
@@ -56,7 +77,32 @@ func (c *Conn) checkData(args socketio.Args) error {
 	return nil
 }
 
-// joinResult is the ack of room:join.
+// command is one of Holdfast's own events, whatever protocol it came by.
+type command struct {
+	name        string
+	Room        string             `json:"room"`
+	Since       *holdfast.Position `json:"since"`
+	Event       string             `json:"event"`
+	Data        json.RawMessage    `json:"data"`
+	ID          string             `json:"id"`
+	Token       string             `json:"token"`
+	attachments [][]byte
+}
+
+// readCommand reads the payload of one of Holdfast's own events.
+func readCommand(event string, args socketio.Args) (command, error) {
+	cmd := command{attachments: args.Attachments}
+	if len(args.Values) == 0 || args.Values[0][0] != '{' {
+		return cmd, holdfast.Errorf(holdfast.InvalidArgument, "%s needs an object as its payload", event)
+	}
+	if err := json.Unmarshal(args.Values[0], &cmd); err != nil {
+		return cmd, invalidPayload(event, err)
+	}
+	cmd.name = event
+	return cmd, nil
+}
+
+// joinResult is the answer to room:join.
 type joinResult struct {
 	Room      string `json:"room"`
 	Epoch     string `json:"epoch"`
@@ -64,101 +110,55 @@ type joinResult struct {
 	Recovered *bool  `json:"recovered,omitempty"`
 }
 
-// command answers one of Holdfast's own events.
-func (c *Conn) command(ctx context.Context, p socketio.Packet, event string, args socketio.Args) {
-	var payload json.RawMessage
-	if len(args.Values) > 0 {
-		payload = args.Values[0]
-	}
-	var result any // one of a few structs; nil is null
-	var err error
-	switch event {
+// do carries a command out and replies once: with one of a few structs, nil
+// for null, or an error. The reply to a join has its place between the replay
+// and the live events.
+func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err error)) {
+	switch cmd.name {
 	case "room:join":
-		c.join(ctx, p, payload)
-		return // has answered, in its place between replay and live events
-	case "room:leave":
-		var in struct {
-			Room string `json:"room"`
-		}
-		if err = decode(event, payload, &in); err == nil {
-			if err = holdfast.CheckRoom(in.Room); err == nil {
-				c.session.Leave(in.Room)
-			}
-		}
-	case "room:publish":
-		result, err = c.publish(ctx, payload, args.Attachments)
-	case "auth:refresh":
-		var in struct {
-			Token string `json:"token"`
-		}
-		if err = decode(event, payload, &in); err == nil {
-			result, err = c.link.refresh(in.Token)
-		}
-	}
-	c.reply(p, result, err)
-}
-
-func (c *Conn) join(ctx context.Context, p socketio.Packet, payload json.RawMessage) {
-	var in struct {
-		Room  string             `json:"room"`
-		Since *holdfast.Position `json:"since"`
-	}
-	err := decode("room:join", payload, &in)
-	if err == nil {
-		_, err = c.session.Join(ctx, in.Room, hub.JoinOptions{Since: in.Since}, func(j hub.Joined) {
-			c.reply(p, joinResult{Room: j.Room, Epoch: j.Position.Epoch, Offset: j.Position.Offset, Recovered: j.Recovered}, nil)
+		_, err := c.session.Join(ctx, cmd.Room, hub.JoinOptions{Since: cmd.Since}, func(j hub.Joined) {
+			reply(joinResult{Room: j.Room, Epoch: j.Position.Epoch, Offset: j.Position.Offset, Recovered: j.Recovered}, nil)
 		})
+		if err != nil {
+			reply(nil, err)
+		}
+	case "room:leave":
+		err := holdfast.CheckRoom(cmd.Room)
+		if err == nil {
+			c.session.Leave(cmd.Room)
+		}
+		reply(nil, err)
+	case "room:publish":
+		position, err := c.publish(ctx, cmd)
+		reply(position, err)
+	case "auth:refresh":
+		result, err := c.link.refresh(cmd.Token)
+		reply(result, err)
 	}
-	if err == nil {
-		return
-	}
-	if p.HasID {
-		c.reply(p, nil, err)
-		return
-	}
-	e := holdfast.AsError(err)
-	c.emitJSON("room:error", roomError{Room: in.Room, Code: e.Code, Message: e.PublicMessage()})
 }
 
-func (c *Conn) publish(ctx context.Context, payload json.RawMessage, attachments [][]byte) (holdfast.Position, error) {
-	var in publication
-	if err := decode("room:publish", payload, &in); err != nil {
-		return holdfast.Position{}, err
+// joinRefused tells a client that asked for no ack that it is not in the room.
+func (c *Conn) joinRefused(cmd command) func(any, error) {
+	return func(_ any, err error) {
+		if err == nil {
+			return
+		}
+		e := holdfast.AsError(err)
+		c.emitJSON("room:error", roomError{Room: cmd.Room, Code: e.Code, Message: e.PublicMessage()})
 	}
-	if len(attachments) > 0 {
+}
+
+func (c *Conn) publish(ctx context.Context, cmd command) (holdfast.Position, error) {
+	if len(cmd.attachments) > 0 {
 		// Every attachment must be in the data that goes out again, or what
 		// the members get would not parse.
-		if err := socketio.CheckPlaceholders(in.Data, len(attachments)); err != nil {
+		if err := socketio.CheckPlaceholders(cmd.Data, len(cmd.attachments)); err != nil {
 			return holdfast.Position{}, holdfast.Errorf(holdfast.InvalidArgument, "room:publish: binary parts are only allowed in data")
 		}
 	}
-	ev := in.event(in.Room)
-	ev.Attachments = attachments
-	ev.From = c.Identity().User
-	return c.session.Publish(ctx, ev)
-}
-
-// publication is the payload of room:publish; over HTTP without the room.
-type publication struct {
-	Room  string          `json:"room"`
-	Event string          `json:"event"`
-	Data  json.RawMessage `json:"data"`
-	ID    string          `json:"id"`
-}
-
-func (in publication) event(room string) *holdfast.Event {
-	return &holdfast.Event{Room: room, Name: in.Event, Data: in.Data, ID: in.ID}
-}
-
-// decode reads the payload of one of Holdfast's own events.
-func decode[T any](event string, payload json.RawMessage, into *T) error {
-	if len(payload) == 0 || payload[0] != '{' {
-		return holdfast.Errorf(holdfast.InvalidArgument, "%s needs an object as its payload", event)
-	}
-	if err := json.Unmarshal(payload, into); err != nil {
-		return invalidPayload(event, err)
-	}
-	return nil
+	return c.session.Publish(ctx, &holdfast.Event{
+		Room: cmd.Room, Name: cmd.Event, Data: cmd.Data, Attachments: cmd.attachments, ID: cmd.ID, From: c.Identity().User,
+	})
 }
 
 // reply answers one of Holdfast's own events, if an ack was asked for.
@@ -174,11 +174,6 @@ func (c *Conn) reply(p socketio.Packet, result any, err error) {
 }
 
 func (c *Conn) answerIf(p socketio.Packet, out socketio.Args, err error, raw bool) {
-	if err != nil {
-		if e := holdfast.AsError(err); e.Code == holdfast.Internal && e.Err != nil {
-			c.link.srv.log.Error("event failed", "connection", c.link.id, "err", e.Err)
-		}
-	}
 	if p.HasID {
 		c.answer(p.ID, out, err, raw)
 	}

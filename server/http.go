@@ -81,9 +81,7 @@ func (s *Server) publishFrom(w http.ResponseWriter, r *http.Request) (holdfast.P
 	if err := httpjson.Decode(w, r, int64(6*s.cfg.MaxEventData+4096), &in); err != nil {
 		return none, err
 	}
-	ev := publication{Event: in.Event, Data: in.Data, ID: in.ID}.event(room)
-	ev.From = from
-	return s.hub.Publish(r.Context(), ev)
+	return s.hub.Publish(r.Context(), &holdfast.Event{Room: room, Name: in.Event, Data: in.Data, ID: in.ID, From: from})
 }
 
 // publisher settles who publishes: "" for a backend, else the user's id.
