@@ -28,12 +28,13 @@ func Decode(w http.ResponseWriter, r *http.Request, max int64, v any) error {
 		return holdfast.Errorf(holdfast.InvalidArgument, "the body must not have a Content-Encoding")
 	}
 	if r.ContentLength > max {
-		return tooLarge(max)
+		return tooLarge(r.Body, max)
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, max))
+	body := r.Body
+	data, err := io.ReadAll(http.MaxBytesReader(w, body, max))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return tooLarge(max)
+			return tooLarge(body, max)
 		}
 		return &holdfast.Error{Code: holdfast.InvalidArgument, Message: "the body could not be read", Err: err}
 	}
@@ -49,7 +50,13 @@ func Decode(w http.ResponseWriter, r *http.Request, max int64, v any) error {
 	return nil
 }
 
-func tooLarge(max int64) *holdfast.Error {
+// drained bounds what is read of a body that is too large, in bytes.
+const drained = 1 << 20
+
+// tooLarge lets the client finish sending, within reason: one that is cut off
+// in the middle sees a broken connection and not the answer.
+func tooLarge(body io.Reader, max int64) *holdfast.Error {
+	_, _ = io.CopyN(io.Discard, body, drained)
 	return holdfast.Errorf(holdfast.MessageTooLarge, "the body is larger than %d bytes", max)
 }
 
