@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -13,19 +12,6 @@ import (
 	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
-
-// features are what a client may count on after auth:session: in-place
-// refresh, and positions on room:join. "id" will join them with idempotent
-// application events.
-var features = [...]string{"refresh", "since"}
-
-// sessionInfo is the payload of auth:session.
-type sessionInfo struct {
-	User       holdfast.User `json:"user"`
-	Connection string        `json:"connection"`
-	expiry
-	Features []string `json:"features"`
-}
 
 // expiry tells when a credential ends, in epoch milliseconds and in whole
 // seconds from now; both are absent where it does not.
@@ -45,29 +31,6 @@ func expiryAt(t time.Time) expiry {
 	return expiry{ExpiresAt: t.UnixMilli(), ExpiresIn: max(0, int64(time.Until(t)/time.Second))}
 }
 
-// connect admits the connection to a namespace, or refuses it.
-func (l *link) connect(p socketio.Packet) {
-	l.mu.Lock()
-	l.life.pause()
-	l.mu.Unlock()
-	ns, ok := l.srv.lookup(p.Namespace)
-	if !ok {
-		l.wasRefused()
-		l.eio.Send(packetFrame(socketio.Packet{Type: socketio.ConnectError, Namespace: p.Namespace, Data: json.RawMessage(`{"message":"Invalid namespace"}`)}))
-		return
-	}
-	if l.conn(ns.name) != nil {
-		return // the official client repeats its CONNECT when connect() is called twice
-	}
-	identity, err := l.authenticate(l.credential(p.Data))
-	if err == nil {
-		err = l.admit(ns, p.Data, identity)
-	}
-	if err != nil {
-		l.refuse(ns.name, holdfast.AsError(err))
-	}
-}
-
 // credential is what the client offers, with the request that opened the
 // connection. auth.Credential settles which part of it decides.
 func (l *link) credential(payload json.RawMessage) auth.Credential {
@@ -75,11 +38,22 @@ func (l *link) credential(payload json.RawMessage) auth.Credential {
 	if len(payload) == 0 {
 		payload = nil
 	}
-	c := auth.Credential{Payload: payload, Header: r.Header, RemoteAddr: l.eio.Request().RemoteAddr}
+	c := auth.Credential{Payload: payload, Header: l.srv.credentialHeader(r.Header), RemoteAddr: l.eio.Request().RemoteAddr}
 	if l.srv.cfg.AllowQueryToken {
 		c = c.WithQueryToken(r.URL.Query().Get("token"))
 	}
 	return c
+}
+
+// credentialHeader is the header without cookies where pages of any origin
+// may connect: any of them could act for whoever looks at it.
+func (s *Server) credentialHeader(h http.Header) http.Header {
+	if !s.origins.CookiesOff() || h.Get("Cookie") == "" {
+		return h
+	}
+	h = h.Clone()
+	h.Del("Cookie")
+	return h
 }
 
 func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, error) {
@@ -87,6 +61,9 @@ func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, err
 	defer cancel()
 	identity, err := l.srv.cfg.Authenticator.Authenticate(ctx, credential)
 	if err != nil {
+		if e := holdfast.AsError(err); e.Code == holdfast.Internal {
+			l.srv.log.Error("authentication failed", "connection", l.id, "err", e.Err)
+		}
 		return nil, err
 	}
 	if identity, err = l.srv.valid(identity); err != nil {
@@ -99,7 +76,8 @@ func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, err
 }
 
 // admit makes the namespace's Conn and lets the application look at it.
-func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.Identity) error {
+// welcome makes what the client gets first.
+func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.Identity, welcome func(*Conn) []*hub.Frame) error {
 	l.mu.Lock()
 	other := l.identity != nil && l.identity.User != identity.User
 	l.mu.Unlock()
@@ -113,7 +91,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 	c.setIdentity(identity)
 	session, err := l.srv.hub.Open(hub.SessionConfig{
 		ID: c.sid, Connection: l.id, Identity: identity,
-		Sink: c, Encoder: roomEncoder{namespace: ns.name}, Left: c.left,
+		Sink: c, Encoder: l.proto.encoder(ns.name), Left: c.left,
 	})
 	if err != nil {
 		return err
@@ -135,19 +113,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 		l.end(err)
 		return nil
 	}
-	sid, _ := json.Marshal(struct {
-		SID string `json:"sid"`
-	}{c.sid})
-	connected := packetFrame(socketio.Packet{Type: socketio.Connect, Namespace: ns.name, Data: sid})
-	if identity.User == "" {
-		c.release(connected)
-		return nil
-	}
-	hello, err := socketio.NewArgs(sessionInfo{User: identity.AsUser(), Connection: l.id, expiry: expiryOf(identity), Features: features[:]})
-	if err != nil {
-		return err
-	}
-	c.release(connected, packetFrame(socketio.Packet{Type: socketio.Event, Namespace: ns.name, Data: hello.AppendEvent(nil, "auth:session")}))
+	c.release(welcome(c)...)
 	return nil
 }
 
@@ -168,43 +134,21 @@ func (l *link) add(c *Conn, identity *holdfast.Identity) bool {
 	return true
 }
 
-// refuse answers a CONNECT that can't be admitted. Official clients do not
-// retry after a 44, so codes that mean "later" close the transport instead.
-func (l *link) refuse(namespace string, err *holdfast.Error) {
-	switch err.Code {
-	case holdfast.RateLimited, holdfast.ConnectionLimit, holdfast.GoingAway, holdfast.Internal:
-		if err.Code == holdfast.Internal {
-			l.srv.log.Error("admission failed", "connection", l.id, "err", err.Err)
-		}
-		l.end(err)
-		return
+// delayRefusal slows down an address whose credentials are refused again and
+// again; false if the connection has gone meanwhile.
+func (l *link) delayRefusal() bool {
+	wait := l.srv.refusals.Fail(l.addr)
+	if wait <= 0 {
+		return true
 	}
-	if wait := l.srv.refusals.Fail(l.addr); wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-l.eio.Context().Done():
-			return
-		}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.eio.Context().Done():
+		return false
 	}
-	l.wasRefused()
-	body := struct {
-		Message string `json:"message"`
-		Data    struct {
-			Code       holdfast.Code   `json:"code"`
-			RetryAfter int64           `json:"retryAfter,omitempty"`
-			Details    json.RawMessage `json:"details,omitempty"`
-		} `json:"data"`
-	}{Message: refusalMessage(err)}
-	body.Data.Code, body.Data.RetryAfter, body.Data.Details = err.Code, err.RetryAfterSeconds(), err.Details
-	data, merr := json.Marshal(body)
-	if merr != nil { // Details that are no JSON
-		body.Data.Details = nil
-		data, _ = json.Marshal(body)
-	}
-	l.eio.Send(packetFrame(socketio.Packet{Type: socketio.ConnectError, Namespace: namespace, Data: data}))
-	l.srv.log.Debug("connection refused", "connection", l.id, "code", err.Code)
 }
 
 // wasRefused gives a client that is in no namespace time for another CONNECT.
@@ -215,26 +159,6 @@ func (l *link) wasRefused() {
 	if len(l.conns) == 0 {
 		l.life.awaitConnect(l)
 	}
-}
-
-// refusalMessage keeps to what clients read out of the text: one that speaks
-// of a credential contains "Unauthorized", which makes them refresh, and no
-// other contains a word that would.
-func refusalMessage(err *holdfast.Error) string {
-	message := err.PublicMessage()
-	if err.Code.Info().HTTP == http.StatusUnauthorized {
-		if !strings.Contains(message, "Unauthorized") {
-			message = "Unauthorized: " + message
-		}
-		return message
-	}
-	lower := strings.ToLower(message)
-	for _, word := range [...]string{"unauthorized", "jwt", "token"} {
-		if strings.Contains(lower, word) {
-			return err.Code.New().Message
-		}
-	}
-	return message
 }
 
 // disconnect takes the connection out of a namespace at the client's wish.

@@ -34,6 +34,8 @@ type Config struct {
 
 	// Path is where Socket.IO clients connect: "/socket.io/".
 	Path string
+	// PlainPath is where clients of the plain WebSocket connect: "/ws".
+	PlainPath string
 	// Prefix is where the HTTP calls are: "/api".
 	Prefix string
 	// PublicURL is the address that clients know the server by, such as
@@ -122,6 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 	if !strings.HasPrefix(c.Path, "/") || !strings.HasSuffix(c.Path, "/") {
 		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Path %q must begin and end with a slash", c.Path)
 	}
+	setDefault(&c.PlainPath, "/ws")
 	if c.Prefix == "" {
 		c.Prefix = "/api"
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
-	"github.com/holdfast-dev/holdfast/internal/transport"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -170,26 +169,19 @@ func errGone() error { return holdfast.Errorf(holdfast.NotFound, "the connection
 
 // emit sends an event without a check of its name.
 func (c *Conn) emit(event string, args socketio.Args, ack *uint64) error {
-	p := socketio.Packet{Type: socketio.Event, Namespace: c.ns.name, Attachments: args.Attachments}
-	p.Data = args.AppendEvent(make([]byte, 0, 64), event)
-	if ack != nil {
-		p.ID, p.HasID = *ack, true
+	frame, err := c.link.proto.event(c, event, args, ack)
+	if err != nil {
+		return err
 	}
-	if !c.Send(packetFrame(p)) {
+	if !c.Send(frame) {
 		return errGone()
 	}
 	return nil
 }
 
-// emitJSON sends one of Holdfast's own events. v is always marshallable.
-func (c *Conn) emitJSON(event string, v any) {
-	args, err := socketio.NewArgs(v)
-	if err != nil {
-		c.link.srv.log.Error("event can't be encoded", "event", event, "err", err)
-		return
-	}
-	_ = c.emit(event, args, nil) // a connection that is gone needs no more
-}
+// notify sends what Holdfast itself has to say; a connection that is gone
+// needs no more.
+func (c *Conn) notify(n notice) { c.Send(c.link.proto.notice(c, n)) }
 
 // Send implements hub.Sink. What is sent before the client knows that it is
 // connected waits until it does.
@@ -287,11 +279,4 @@ func (c *Conn) leave() {
 	if c.session != nil {
 		c.session.Close()
 	}
-}
-
-// packetFrame encodes a packet for the wire: Engine.IO's message type first.
-func packetFrame(p socketio.Packet) *hub.Frame {
-	text := make([]byte, 0, 1+24+len(p.Namespace)+len(p.Data))
-	text = append(text, '4')
-	return transport.NewFrame(p.Append(text), p.Attachments...)
 }

@@ -18,32 +18,7 @@ func own(event string) bool {
 	return false
 }
 
-// run handles one event of the client.
-func (c *Conn) run(j job) {
-	p := j.packet
-	if own(j.event) {
-		cmd, err := readCommand(j.event, j.args)
-		reply := func(result any, err error) { c.reply(p, result, err) }
-		if j.event == "room:join" && !p.HasID {
-			reply = c.joinRefused(cmd)
-		}
-		if err != nil {
-			reply(nil, err)
-			return
-		}
-		c.do(c.Context(), cmd, reply)
-		return
-	}
-	h, ok := c.ns.handler(j.event)
-	if !ok {
-		c.answerIf(p, socketio.Args{}, errNoHandler(), false)
-		return
-	}
-	out, err := c.callHandler(j.event, h, j.args)
-	c.answerIf(p, out, err, h.raw)
-}
-
-func errNoHandler() error {
+func errNoHandler() *holdfast.Error {
 	return holdfast.Errorf(holdfast.NotFound, "there is no handler for this event")
 }
 
@@ -89,19 +64,6 @@ type command struct {
 	attachments [][]byte
 }
 
-// readCommand reads the payload of one of Holdfast's own events.
-func readCommand(event string, args socketio.Args) (command, error) {
-	cmd := command{attachments: args.Attachments}
-	if len(args.Values) == 0 || args.Values[0][0] != '{' {
-		return cmd, holdfast.Errorf(holdfast.InvalidArgument, "%s needs an object as its payload", event)
-	}
-	if err := json.Unmarshal(args.Values[0], &cmd); err != nil {
-		return cmd, invalidPayload(event, err)
-	}
-	cmd.name = event
-	return cmd, nil
-}
-
 // joinResult is the answer to room:join.
 type joinResult struct {
 	Room      string `json:"room"`
@@ -137,17 +99,6 @@ func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err e
 	}
 }
 
-// joinRefused tells a client that asked for no ack that it is not in the room.
-func (c *Conn) joinRefused(cmd command) func(any, error) {
-	return func(_ any, err error) {
-		if err == nil {
-			return
-		}
-		e := holdfast.AsError(err)
-		c.emitJSON("room:error", roomError{Room: cmd.Room, Code: e.Code, Message: e.PublicMessage()})
-	}
-}
-
 func (c *Conn) publish(ctx context.Context, cmd command) (holdfast.Position, error) {
 	if len(cmd.attachments) > 0 {
 		// Every attachment must be in the data that goes out again, or what
@@ -158,45 +109,5 @@ func (c *Conn) publish(ctx context.Context, cmd command) (holdfast.Position, err
 	}
 	return c.session.Publish(ctx, &holdfast.Event{
 		Room: cmd.Room, Name: cmd.Event, Data: cmd.Data, Attachments: cmd.attachments, ID: cmd.ID, From: c.Identity().User,
-	})
-}
-
-// reply answers one of Holdfast's own events, if an ack was asked for.
-func (c *Conn) reply(p socketio.Packet, result any, err error) {
-	if !p.HasID {
-		return
-	}
-	var out socketio.Args
-	if err == nil && result != nil {
-		out, err = socketio.NewArgs(result)
-	}
-	c.answer(p.ID, out, err, false)
-}
-
-func (c *Conn) answerIf(p socketio.Packet, out socketio.Args, err error, raw bool) {
-	if p.HasID {
-		c.answer(p.ID, out, err, raw)
-	}
-}
-
-// answer sends an ack.
-func (c *Conn) answer(id uint64, out socketio.Args, err error, raw bool) {
-	switch {
-	case err != nil:
-		out = refusalArgs(err)
-	case !raw:
-		out = accepted(out)
-	}
-	c.Send(ackFrame(c.ns.name, id, out))
-}
-
-func refusalArgs(err error) socketio.Args {
-	return socketio.Args{Values: []json.RawMessage{refusal(err)}}
-}
-
-func ackFrame(namespace string, id uint64, args socketio.Args) *hub.Frame {
-	return packetFrame(socketio.Packet{
-		Type: socketio.Ack, Namespace: namespace, ID: id, HasID: true,
-		Data: args.AppendArray(make([]byte, 0, 64)), Attachments: args.Attachments,
 	})
 }

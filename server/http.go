@@ -19,6 +19,7 @@ func (s *Server) mux() http.Handler {
 		// Some clients leave the slash out; a redirect would lose a POST.
 		mux.Handle(bare, s.origins.CORS(s.engine))
 	}
+	mux.Handle(s.cfg.PlainPath, s.plain)
 	api := s.cfg.Prefix
 	mux.Handle(api+"/rooms/{room}/events", s.origins.CORS(http.HandlerFunc(s.publishHTTP)))
 	mux.HandleFunc("POST "+api+"/connections/close", s.closeHTTP)

@@ -112,16 +112,16 @@ func (l *link) due() {
 		idle := len(l.conns) == 0
 		l.mu.Unlock()
 		if idle {
-			l.end(holdfast.Errorf(holdfast.ProtocolError, "no CONNECT within %v", l.srv.cfg.ConnectTimeout))
+			l.tooLate()
 		}
 	case stageWarn:
 		conns := append([]*Conn(nil), l.conns...)
-		notice := expiring{expiry: expiryOf(l.identity), Reason: "expiry"}
+		n := notice{name: "auth:expiring", expiry: expiryOf(l.identity), reason: "expiry"}
 		f.stage = stageExpire
 		f.set(l, time.Until(f.deadline))
 		l.mu.Unlock()
 		for _, c := range conns {
-			c.emitJSON("auth:expiring", notice)
+			c.notify(n)
 		}
 	case stageExpire:
 		left, code := time.Until(f.deadline), f.code
@@ -135,12 +135,6 @@ func (l *link) due() {
 	default:
 		l.mu.Unlock()
 	}
-}
-
-// expiring is the payload of auth:expiring.
-type expiring struct {
-	expiry
-	Reason string `json:"reason"`
 }
 
 // refresh swaps the identity of the whole connection in place. A token that
@@ -181,12 +175,16 @@ func (c *Conn) setIdentity(identity *holdfast.Identity) {
 
 // left tells the client that it lost a room.
 func (c *Conn) left(room string, err *holdfast.Error) {
-	c.emitJSON("room:left", roomError{Room: room, Code: err.Code, Message: err.PublicMessage()})
+	c.notify(notice{name: "room:left", room: room, err: err})
 }
 
-// roomError is the payload of room:left and room:error.
-type roomError struct {
-	Room    string        `json:"room"`
-	Code    holdfast.Code `json:"code"`
-	Message string        `json:"message"`
+// tooLate ends a connection that did not ask to be admitted in time.
+func (l *link) tooLate() {
+	if _, plain := l.proto.(plainWS); plain {
+		err := holdfast.Unauthenticated.New()
+		plainWS{}.fail(l, nil, err)
+		l.end(err)
+		return
+	}
+	l.end(holdfast.Errorf(holdfast.ProtocolError, "no CONNECT within %v", l.srv.cfg.ConnectTimeout))
 }

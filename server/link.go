@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"net/netip"
 	"sync"
@@ -10,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/internal/transport"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
@@ -18,11 +18,37 @@ import (
 // handled.
 const lastEvents = 5 * time.Second
 
-// link is one Engine.IO connection: what all its namespaces share. The
+// protocol is what the messages of a connection look like.
+type protocol interface {
+	// receive takes one message of the client, whose data is valid only
+	// during the call, and does or queues what it asks for.
+	receive(l *link, data []byte, binary bool)
+	// handle does the work of one queued job.
+	handle(l *link, j job)
+	// event makes a frame of an event that the application sends to c; ack
+	// is the id under which an answer is expected.
+	event(c *Conn, name string, args socketio.Args, ack *uint64) (*hub.Frame, error)
+	// notice makes a frame of something that Holdfast itself has to say.
+	notice(c *Conn, n notice) *hub.Frame
+	// encoder encodes the events of rooms that were joined in a namespace.
+	encoder(namespace string) hub.Encoder
+}
+
+// notice is something that Holdfast itself says to a client.
+type notice struct {
+	name   string // auth:session, auth:expiring, auth:closing, room:left, room:error
+	err    *holdfast.Error
+	room   string
+	expiry expiry
+	reason string
+}
+
+// link is one connection of the transport: what all its namespaces share. The
 // transport calls Message and Closed one at a time.
 type link struct {
 	// static after construction
 	srv    *Server
+	proto  protocol
 	eio    *transport.Conn
 	id     string       // public; the Engine.IO sid is a secret of the client
 	ip     netip.Addr   // the client's, as trusted proxies tell it
@@ -31,7 +57,7 @@ type link struct {
 	cancel context.CancelFunc
 
 	// owned by the reader
-	dec     socketio.Decoder
+	dec     socketio.Decoder // of Socket.IO
 	limiter *rate.Limiter
 
 	work workQueue
@@ -51,103 +77,7 @@ func (l *link) Message(_ *transport.Conn, data []byte, binary bool) {
 		l.end(holdfast.Errorf(holdfast.MessageTooLarge, "more than %d bytes before authentication", l.srv.cfg.MaxUnauthenticated))
 		return
 	}
-	var p socketio.Packet
-	var complete bool
-	var err error
-	if binary {
-		p, complete, err = l.dec.Binary(data)
-	} else {
-		p, complete, err = l.dec.Text(data)
-	}
-	if err != nil {
-		l.end(holdfast.AsError(err))
-		return
-	}
-	if !complete {
-		return
-	}
-	if refusal := l.overRate(); refusal != nil {
-		if c := l.conn(p.Namespace); c != nil && p.HasID && isEvent(p) {
-			c.answer(p.ID, socketio.Args{}, refusal, false)
-			return
-		}
-		l.end(refusal)
-		return
-	}
-	l.dispatch(p)
-}
-
-// dispatch does at once what can't take long, and leaves the rest to the
-// queue of events, behind those that wait there.
-func (l *link) dispatch(p socketio.Packet) {
-	switch p.Type {
-	case socketio.Ack, socketio.BinaryAck:
-		c := l.conn(p.Namespace)
-		if c == nil || !p.HasID {
-			return // an ack that outlived its namespace
-		}
-		p.Data = bytes.Clone(p.Data)
-		args, err := p.AckArgs()
-		if err != nil {
-			l.end(holdfast.AsError(err))
-			return
-		}
-		c.resolveAck(p.ID, args)
-	case socketio.Event, socketio.BinaryEvent:
-		// The packet aliases the transport's buffer; what waits, or is kept
-		// in a room's history, needs bytes of its own.
-		p.Data = bytes.Clone(p.Data)
-		event, args, err := p.Event()
-		if err != nil {
-			l.end(holdfast.AsError(err))
-			return
-		}
-		j := job{packet: p, event: event, args: args}
-		if own(event) && event != "auth:refresh" && l.work.idle() {
-			if c := l.conn(p.Namespace); c != nil {
-				c.run(j) // waits for nothing but the broker
-				return
-			}
-		}
-		l.work.push(l, j)
-	case socketio.Connect, socketio.Disconnect:
-		p.Data = bytes.Clone(p.Data)
-		l.work.push(l, job{packet: p})
-	default: // a client never sends CONNECT_ERROR
-		l.end(holdfast.Errorf(holdfast.ProtocolError, "packet of a type that only servers send"))
-	}
-}
-
-// handle does the work of one queued packet.
-func (l *link) handle(j job) {
-	switch j.packet.Type {
-	case socketio.Connect:
-		l.connect(j.packet)
-	case socketio.Disconnect:
-		l.disconnect(j.packet.Namespace)
-	default:
-		if c := l.conn(j.packet.Namespace); c != nil {
-			c.run(j)
-			return
-		}
-		l.stray(j.packet)
-	}
-}
-
-// stray is an event for a namespace that the connection is not in. After a
-// refused CONNECT it is an emit that was sent along with it: the refusal has
-// said all. Anything else breaks the protocol.
-func (l *link) stray(p socketio.Packet) {
-	l.mu.Lock()
-	refused := l.refused
-	l.mu.Unlock()
-	if !refused {
-		l.end(holdfast.Errorf(holdfast.ProtocolError, "event for a namespace that is not connected"))
-		return
-	}
-	if p.HasID {
-		l.eio.Send(ackFrame(p.Namespace, p.ID, refusalArgs(holdfast.Unauthenticated.New())))
-	}
+	l.proto.receive(l, data, binary)
 }
 
 // Closed ends the connection's namespaces: transport.Receiver. Events that
@@ -193,7 +123,7 @@ func (l *link) end(err *holdfast.Error) {
 	conns := append([]*Conn(nil), l.conns...)
 	l.mu.Unlock()
 	for _, c := range conns {
-		c.emitJSON("auth:closing", ackError{Message: err.PublicMessage(), Code: err.Code, RetryAfter: err.RetryAfterSeconds()})
+		c.notify(notice{name: "auth:closing", err: err})
 	}
 	l.eio.Close(err)
 }
@@ -236,8 +166,4 @@ func (l *link) settle() {
 		l.pending = false
 		l.srv.unauthenticated.release(l.addr)
 	}
-}
-
-func isEvent(p socketio.Packet) bool {
-	return p.Type == socketio.Event || p.Type == socketio.BinaryEvent
 }

@@ -150,10 +150,10 @@ func (l *link) stale(ctx context.Context, id *holdfast.Identity) {
 	}
 	l.life.shorten(l, time.Now().Add(staleGrace), holdfast.PermissionVersionStale)
 	conns := append([]*Conn(nil), l.conns...)
-	notice := expiring{Reason: "permissions", expiry: expiryAt(l.life.deadline)}
+	n := notice{name: "auth:expiring", expiry: expiryAt(l.life.deadline), reason: "permissions"}
 	l.mu.Unlock()
 	for _, c := range conns {
-		c.emitJSON("auth:expiring", notice)
+		c.notify(n)
 	}
 }
 

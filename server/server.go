@@ -32,6 +32,7 @@ type Server struct {
 	log     *slog.Logger
 	hub     *hub.Hub
 	engine  *transport.Engine
+	plain   *transport.Plain
 	origins *guard.Origins
 	proxies guard.Proxies
 	routes  http.Handler
@@ -105,7 +106,12 @@ func New(cfg Config) (*Server, error) {
 	s.engine = transport.NewEngine(transport.EngineConfig{
 		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout, UpgradeTimeout: cfg.UpgradeTimeout,
 		MaxPayload: cfg.MaxPayload, MaxPackets: cfg.MaxPackets, QueueBytes: cfg.QueueBytes, Node: cfg.Node,
-		Check: s.check, Open: s.open, Logger: cfg.Logger,
+		Check: s.check, Open: s.openSocketIO, Logger: cfg.Logger,
+	})
+	s.plain = transport.NewPlain(transport.PlainConfig{
+		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout,
+		MaxPayload: cfg.MaxPayload, QueueBytes: cfg.QueueBytes,
+		Check: s.checkPlain, Open: s.openPlain, Logger: cfg.Logger,
 	})
 	s.routes = s.mux()
 	return s, nil
@@ -168,7 +174,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range s.all() {
 		l.end(holdfast.GoingAway.New())
 	}
-	err := s.engine.Close(ctx)
+	var err error
+	closing := make(chan error, 1)
+	go func() { closing <- s.plain.Close(ctx) }()
+	err = s.engine.Close(ctx)
+	if perr := <-closing; err == nil {
+		err = perr
+	}
 	if werr := s.wait(ctx); err == nil {
 		err = werr
 	}
@@ -212,6 +224,11 @@ func (s *Server) check(r *http.Request) error {
 	if r.URL.Query().Has("sid") {
 		return nil // a connection that is open already
 	}
+	return s.checkNew(r)
+}
+
+// checkNew looks at the request for a new connection.
+func (s *Server) checkNew(r *http.Request) error {
 	if s.draining.Load() {
 		return &holdfast.Error{Code: holdfast.GoingAway, Message: "The server is going away", RetryAfter: time.Second}
 	}
@@ -226,15 +243,39 @@ func (s *Server) check(r *http.Request) error {
 	return nil
 }
 
-// open begins a connection: transport.EngineConfig.Open.
-func (s *Server) open(c *transport.Conn) (transport.Receiver, error) {
+// checkPlain is check for /ws, where every request is a new connection.
+func (s *Server) checkPlain(r *http.Request) error {
+	if err := s.origins.Check(r); err != nil {
+		return err
+	}
+	return s.checkNew(r)
+}
+
+// openSocketIO begins a connection: transport.EngineConfig.Open.
+func (s *Server) openSocketIO(c *transport.Conn) (transport.Receiver, error) {
+	return s.open(c, socketIO{})
+}
+
+// openPlain begins a connection: transport.PlainConfig.Open.
+func (s *Server) openPlain(c *transport.Conn) (transport.Receiver, error) {
+	l, err := s.open(c, plainWS{})
+	if err != nil {
+		return nil, err
+	}
+	if hasCredential(s, c.Request()) {
+		l.work.push(l, job{plain: &plainJob{}})
+	}
+	return l, nil
+}
+
+func (s *Server) open(c *transport.Conn, proto protocol) (*link, error) {
 	r := c.Request()
 	ip := s.proxies.ClientIP(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
 	addr := guard.Network(ip)
 	if !s.unauthenticated.acquire(addr) {
 		return nil, &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many connections from this address wait for admission", RetryAfter: time.Second}
 	}
-	l := &link{srv: s, eio: c, id: rand.Text(), ip: ip, addr: addr, pending: true}
+	l := &link{srv: s, proto: proto, eio: c, id: rand.Text(), ip: ip, addr: addr, pending: true}
 	// Not the transport's context: handlers may finish after the close.
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	if s.cfg.MessageRate > 0 {

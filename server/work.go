@@ -14,6 +14,7 @@ type job struct {
 	packet socketio.Packet
 	event  string
 	args   socketio.Args
+	plain  *plainJob // of the plain WebSocket, with the text as packet.Data
 }
 
 func (j job) size() int {
@@ -91,7 +92,7 @@ func (q *workQueue) run(l *link) {
 			q.hasSpace = nil
 		}
 		q.mu.Unlock()
-		l.handle(j)
+		l.proto.handle(l, j)
 	}
 }
 

@@ -83,7 +83,7 @@ func BenchmarkFanOut(b *testing.B) {
 	var written sync.WaitGroup
 	conns := make([]*Conn, connections)
 	for i := range conns {
-		conns[i] = &Conn{engine: e, ws: &socket{conn: sinkConn{written: &written}}}
+		conns[i] = &Conn{host: e.host, ws: &socket{conn: sinkConn{written: &written}}}
 	}
 	f := NewFrame([]byte("4" + strings.Repeat("x", 127)))
 	b.ReportAllocs()

@@ -26,12 +26,20 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		sessions = 60
 	}
-	run := func(t *testing.T, n network) {
-		cfg := EngineConfig{
-			PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond, UpgradeTimeout: 50 * time.Millisecond,
-			WriteTimeout: 50 * time.Millisecond, CloseTimeout: 50 * time.Millisecond, QueueBytes: 100_000, MaxPayload: 10_000,
-		}
-		rg := newRig(t, n, cfg, echoing, func(s *session) { s.got = nil })
+	const short, long = 20 * time.Millisecond, 50 * time.Millisecond
+	mute := func(s *session) { s.got = nil }
+	engine := func(t *testing.T, n network) *rig {
+		return newRig(t, n, EngineConfig{
+			PingInterval: short, PingTimeout: short, UpgradeTimeout: long,
+			WriteTimeout: long, CloseTimeout: long, QueueBytes: 100_000, MaxPayload: 10_000,
+		}, echoing, mute)
+	}
+	plain := func(t *testing.T, n network) *rig {
+		return newPlainRig(t, n, PlainConfig{
+			PingInterval: short, PingTimeout: short, WriteTimeout: long, CloseTimeout: long, QueueBytes: 100_000, MaxPayload: 10_000,
+		}, echoing, mute)
+	}
+	run := func(t *testing.T, rg *rig) {
 		var wg sync.WaitGroup
 		for i := range sessions {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
@@ -48,11 +56,13 @@ func TestChaos(t *testing.T) {
 		wg.Wait()
 		until(func() bool { return rg.engine.Len() == 0 })
 	}
-	t.Run("memnet", func(t *testing.T) {
-		l := memnet.Listen()
-		run(t, network{listener: l, dial: l.Dial})
-	})
-	t.Run("tcp", func(t *testing.T) { run(t, tcpNetwork(t)) })
+	for name, start := range map[string]func(*testing.T, network) *rig{"engine": engine, "plain": plain} {
+		t.Run(name+" on memnet", func(t *testing.T) {
+			l := memnet.Listen()
+			run(t, start(t, network{listener: l, dial: l.Dial}))
+		})
+		t.Run(name+" on tcp", func(t *testing.T) { run(t, start(t, tcpNetwork(t))) })
+	}
 }
 
 func chaoticServer(c *Conn, rnd *rand.Rand) {
@@ -70,6 +80,8 @@ func chaoticServer(c *Conn, rnd *rand.Rand) {
 	}
 }
 
+// chaoticClient speaks Engine.IO. To a Plain, its packets are messages, and its
+// polls are refused.
 func chaoticClient(rg *rig, rnd *rand.Rand) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rnd.IntN(60))*time.Millisecond)
 	defer cancel()
@@ -102,9 +114,9 @@ func chaoticClient(rg *rig, rnd *rand.Rand) {
 	}
 	for range rnd.IntN(20) {
 		out = append(out, [][]byte{
-			frame(fText, "4hello"), frame(fBinary, "hello"), frame(fPing, ""), frame(fTextBegin, "4"), frame(fLast, ""), frame(fText, "3"),
+			frame(fText, "4hello"), frame(fBinary, "hello"), frame(fPing, ""), frame(fTextBegin, "4"), frame(fLast, ""), frame(fText, "3"), frame(fPong, ""),
 			frame(fText, "1"), closeFrame(1000, ""), frame(fText, "\xff"), frame(fText, "4"+strings.Repeat("x", 9000)), {0xff},
-		}[min(rnd.IntN(30), 10)%11]...)
+		}[min(rnd.IntN(33), 11)%12]...)
 	}
 	_, _ = conn.Write(out)
 	if rnd.IntN(2) == 0 {

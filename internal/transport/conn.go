@@ -38,7 +38,7 @@ var (
 // Conn is a session. Its methods are safe for concurrent use.
 type Conn struct {
 	// Static after Open.
-	engine   *Engine
+	host     *host
 	id       string
 	request  *Request
 	receiver Receiver
@@ -66,6 +66,7 @@ type Conn struct {
 	closeGot    bool   // the peer's Close frame was read
 	pongDue     bool   // a WebSocket Ping is to be answered,
 	pong        []byte // with this
+	pingDue     bool   // a WebSocket Ping is to be sent
 
 	timer   *time.Timer
 	armed   instant // when timer fires
@@ -84,12 +85,16 @@ func (c *Conn) ID() string { return c.id }
 // Request returns what is kept of the request that opened the session.
 func (c *Conn) Request() *Request { return c.request }
 
-// Transport returns what the session is on: "polling" or "websocket".
+// Transport returns what the session is on: "polling" or "websocket", and "ws"
+// for a session of a Plain.
 func (c *Conn) Transport() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.poll != nil && c.ws == nil {
 		return transportPolling
+	}
+	if c.host.plain {
+		return transportPlain
 	}
 	return transportWebSocket
 }
@@ -155,7 +160,7 @@ func (c *Conn) begin() error {
 	c.mu.Lock()
 	c.registered = true
 	c.mu.Unlock()
-	ok := c.engine.register(c)
+	ok := c.host.register(c)
 	if !ok { // the engine was closed meanwhile
 		c.mu.Lock()
 		c.registered = false
@@ -170,8 +175,8 @@ func (c *Conn) begin() error {
 		return holdfast.GoingAway.New()
 	}
 	if c.state != stateClosed {
-		now := c.engine.now()
-		c.pingAt = now.add(c.engine.cfg.PingInterval)
+		now := c.host.now()
+		c.pingAt = now.add(c.host.cfg.PingInterval)
 		c.armed = c.pingAt
 		if c.state == stateClosing {
 			c.armed = c.closeBy
@@ -205,7 +210,7 @@ func (c *Conn) delivered() {
 	c.delivering = false
 	if c.excused { // now the pong can get through
 		c.excused = false
-		c.pongBy = c.engine.now().add(c.engine.cfg.PingTimeout)
+		c.pongBy = c.host.now().add(c.host.cfg.PingTimeout)
 	}
 	if c.notify {
 		c.notify = false
@@ -217,7 +222,7 @@ func (c *Conn) delivered() {
 // counted by the engine, or the session is.
 func (c *Conn) notifyClosed() {
 	err := c.cause()
-	c.engine.wg.Go(func() {
+	c.host.wg.Go(func() {
 		c.guard("Closed", func() { c.receiver.Closed(c, err) })
 	})
 }
@@ -228,7 +233,7 @@ func (c *Conn) notifyClosed() {
 func (c *Conn) guard(method string, call func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			c.engine.cfg.Logger.Error("receiver panicked",
+			c.host.cfg.Logger.Error("receiver panicked",
 				"method", method, "type", fmt.Sprintf("%T", v), "at", panicSite())
 			c.end(ending{err: holdfast.Internal.New(), linger: true})
 		}

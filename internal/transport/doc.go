@@ -1,9 +1,10 @@
 // Package transport is the server side of Engine.IO, version 4: sessions over
-// WebSocket, over HTTP long-polling, and the upgrade from one to the other. It
-// knows nothing of what the messages mean.
+// WebSocket, over HTTP long-polling, and the upgrade from one to the other; and
+// of plain WebSockets with nothing in between. It knows nothing of what the
+// messages mean.
 //
-// An Engine is an http.Handler that opens a Conn for each session and hands
-// its messages to a Receiver. What is sent to a Conn goes through a bounded
+// An Engine, or a Plain, is an http.Handler that opens a Conn for each session
+// and hands its messages to a Receiver. What is sent to a Conn goes through a bounded
 // queue: Send never blocks, and a peer that does not read is cut off.
 //
 // An idle WebSocket connection costs one goroutine, which waits in the read

@@ -70,6 +70,7 @@ func (c *Conn) end(e ending) {
 		c.closeCode = 0
 	}
 	c.desynced = e.desynced
+	c.pingDue = false
 	c.queue.Close()
 	if !e.flush {
 		c.queue.Clear()
@@ -81,12 +82,17 @@ func (c *Conn) end(e ending) {
 	default:
 		c.notify = true
 	}
-	c.closeBy = c.engine.now().add(c.engine.cfg.CloseTimeout)
+	c.closeBy = c.host.now().add(c.host.cfg.CloseTimeout)
 	c.arm(c.closeBy)
 	polled := c.poll != nil && c.ws == nil
 	var probe *socket
 	if c.poll != nil {
-		probe, c.poll.probe = c.poll.probe, nil
+		// A client that was told "3probe" polls no more once its last poll is
+		// answered, and would not notice that its new WebSocket is gone before
+		// it has switched to it: the end waits for it there.
+		if !e.flush || !c.poll.probed {
+			probe, c.poll.probe = c.poll.probe, nil
+		}
 		c.poll.posted.Broadcast()
 	}
 	c.kick()
@@ -131,12 +137,17 @@ func (c *Conn) remove() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	var probe *socket
 	if c.poll != nil {
 		c.poll.end()
+		probe, c.poll.probe = c.poll.probe, nil
 	}
 	c.mu.Unlock()
+	if probe != nil {
+		probe.conn.Close()
+	}
 	if first {
-		c.engine.forget(c)
+		c.host.forget(c)
 	}
 }
 
@@ -144,7 +155,7 @@ func (c *Conn) remove() {
 func (c *Conn) arm(at instant) {
 	if c.timer != nil && c.state != stateClosed && (c.armed == 0 || at < c.armed) {
 		c.armed = at
-		c.timer.Reset(time.Duration(at - c.engine.now()))
+		c.timer.Reset(time.Duration(at - c.host.now()))
 	}
 }
 
@@ -158,8 +169,8 @@ func (c *Conn) tick() {
 		c.mu.Unlock()
 		return
 	}
-	cfg := &c.engine.cfg
-	now := c.engine.now()
+	cfg := &c.host.cfg
+	now := c.host.now()
 	if c.state == stateClosing {
 		if now < c.closeBy {
 			c.arm(c.closeBy)
@@ -179,14 +190,10 @@ func (c *Conn) tick() {
 		// Counted from when the ping was due, as clients count, but a timer that
 		// fires late must not eat up the peer's time.
 		c.pongBy = max(c.pingAt.add(cfg.PingTimeout), now.add(cfg.PingTimeout/2))
-		wake, ok := c.queue.Push(c.engine.ping)
-		if !ok {
+		if !c.ping() {
 			c.mu.Unlock()
 			c.end(slowConsumer())
 			return
-		}
-		if wake {
-			c.kick()
 		}
 	}
 	next := c.pongBy
@@ -200,6 +207,20 @@ func (c *Conn) tick() {
 	}
 	c.arm(next)
 	c.mu.Unlock()
+}
+
+// ping sends a ping, and returns false if the queue is full. mu is held.
+func (c *Conn) ping() bool {
+	if c.host.plain {
+		c.pingDue = true // a control frame does not wait behind the queue
+		c.kick()
+		return true
+	}
+	wake, ok := c.queue.Push(c.host.ping)
+	if wake {
+		c.kick()
+	}
+	return ok
 }
 
 // overdue says how the session ends if the peer has let one of its times pass.
@@ -216,7 +237,7 @@ func (c *Conn) overdue(now instant) (e ending, due bool) {
 	case c.pongBy != 0 && now >= c.pongBy:
 		if c.unheard() {
 			c.excused = c.delivering
-			c.pongBy = now.add(c.engine.cfg.PingTimeout)
+			c.pongBy = now.add(c.host.cfg.PingTimeout)
 			return ending{}, false
 		}
 		return ending{err: &holdfast.Error{Code: holdfast.GoingAway, Message: "ping timeout", Err: ErrPingTimeout}}, true
@@ -234,13 +255,14 @@ func (c *Conn) unheard() bool {
 	return c.ws != nil && !c.ws.rd.parked.Load()
 }
 
-// heard is called for each pong packet.
+// heard is called for each pong: the packet of Engine.IO, else the control
+// frame.
 func (c *Conn) heard() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pongBy != 0 {
 		c.pongBy, c.excused = 0, false
-		c.pingAt = c.engine.now().add(c.engine.cfg.PingInterval)
+		c.pingAt = c.host.now().add(c.host.cfg.PingInterval)
 	}
 }
 
@@ -251,7 +273,7 @@ func (c *Conn) slow(waiting bool) {
 	defer c.mu.Unlock()
 	c.slowBy = 0
 	if waiting {
-		c.slowBy = c.engine.now().add(c.engine.cfg.PingTimeout)
+		c.slowBy = c.host.now().add(c.host.cfg.PingTimeout)
 		c.arm(c.slowBy)
 	}
 }

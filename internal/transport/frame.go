@@ -20,6 +20,14 @@ func NewFrame(text []byte, binary ...[]byte) *hub.Frame {
 // NewBinaryFrame makes a frame of one binary message without a text part.
 func NewBinaryFrame(data []byte) *hub.Frame { return NewFrame(nil, data) }
 
+// NewTextFrame makes a frame of one text message for the connections of a
+// Plain. text is copied.
+func NewTextFrame(text []byte) *hub.Frame {
+	wire := make([]byte, 0, ws.MaxHeaderSize+len(text))
+	wire = append(appendHeader(wire, ws.OpText, len(text)), text...)
+	return &hub.Frame{Text: wire[len(wire)-len(text):], Wire: wire}
+}
+
 // appendWire appends f as WebSocket frames, unmasked as servers send them.
 // A frame without text is only its binary messages.
 func appendWire(dst []byte, f *hub.Frame) []byte {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/internal/memnet"
 )
 
@@ -57,15 +58,18 @@ func tcpNetwork(t testing.TB) network {
 	}, false}
 }
 
-// rig is an engine with a server, a client, and a receiver that notes what it
-// gets.
+// rig is an Engine or a Plain with a server, a client, and a receiver that
+// notes what it gets.
 type rig struct {
 	t        testing.TB
 	network  network
-	engine   *Engine
+	engine   *host
 	server   *http.Server
 	client   *http.Client
 	sessions chan *session // opened
+
+	mu  sync.Mutex
+	all []*session // guarded by mu
 }
 
 // session is a Receiver.
@@ -108,12 +112,20 @@ func (s *session) Message(c *Conn, data []byte, binary bool) {
 		if binary {
 			c.Send(NewBinaryFrame([]byte(strings.Clone(string(data)))))
 		} else {
-			c.Send(NewFrame([]byte("4" + text)))
+			c.Send(s.frame(text))
 		}
 	}
 	if s.got != nil {
 		s.got <- text
 	}
+}
+
+// frame makes a frame of a message.
+func (s *session) frame(text string) *hub.Frame {
+	if s.conn.host.plain {
+		return NewTextFrame([]byte(text))
+	}
+	return NewFrame([]byte("4" + text))
 }
 
 func (s *session) Closed(_ *Conn, err error) {
@@ -134,23 +146,47 @@ func (s *session) Closed(_ *Conn, err error) {
 func newRig(t testing.TB, n network, cfg EngineConfig, prepare ...func(*session)) *rig {
 	t.Helper()
 	rg := &rig{t: t, network: n, sessions: make(chan *session, 4096)}
-	var mu sync.Mutex
-	var all []*session
 	if cfg.Open == nil {
-		cfg.Open = func(c *Conn) (Receiver, error) {
-			s := &session{conn: c, got: make(chan string, 1000), closed: make(chan error, 2)}
-			for _, p := range prepare {
-				p(s)
-			}
-			mu.Lock()
-			all = append(all, s)
-			mu.Unlock()
-			rg.sessions <- s
-			return s, nil
-		}
+		cfg.Open = rg.note(prepare)
 	}
-	rg.engine = NewEngine(cfg)
-	rg.server = &http.Server{Handler: rg.engine}
+	e := NewEngine(cfg)
+	rg.engine = e.host
+	rg.serve(e)
+	return rg
+}
+
+// newPlainRig is newRig for a Plain.
+func newPlainRig(t testing.TB, n network, cfg PlainConfig, prepare ...func(*session)) *rig {
+	t.Helper()
+	rg := &rig{t: t, network: n, sessions: make(chan *session, 4096)}
+	if cfg.Open == nil {
+		cfg.Open = rg.note(prepare)
+	}
+	p := NewPlain(cfg)
+	rg.engine = p.host
+	rg.serve(p)
+	return rg
+}
+
+// note returns an Open that notes every session.
+func (rg *rig) note(prepare []func(*session)) func(c *Conn) (Receiver, error) {
+	return func(c *Conn) (Receiver, error) {
+		s := &session{conn: c, got: make(chan string, 1000), closed: make(chan error, 2)}
+		for _, p := range prepare {
+			p(s)
+		}
+		rg.mu.Lock()
+		rg.all = append(rg.all, s)
+		rg.mu.Unlock()
+		rg.sessions <- s
+		return s, nil
+	}
+}
+
+// serve starts the server, and ends everything with the test.
+func (rg *rig) serve(handler http.Handler) {
+	t, n := rg.t, rg.network
+	rg.server = &http.Server{Handler: handler}
 	serving := make(chan struct{})
 	go func() {
 		defer close(serving)
@@ -182,9 +218,9 @@ func newRig(t testing.TB, n network, cfg EngineConfig, prepare ...func(*session)
 		if n.fake {
 			time.Sleep(time.Second) // net/http does so after a request that was too large
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, s := range all {
+		rg.mu.Lock()
+		defer rg.mu.Unlock()
+		for _, s := range rg.all {
 			if !s.over {
 				t.Errorf("Closed was never called for a session")
 			}
@@ -193,7 +229,6 @@ func newRig(t testing.TB, n network, cfg EngineConfig, prepare ...func(*session)
 			}
 		}
 	})
-	return rg
 }
 
 func echoing(s *session) { s.echo = true }

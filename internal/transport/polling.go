@@ -78,7 +78,7 @@ func (c *Conn) lockPolled() error {
 		return notPolled()
 	}
 	if c.state == stateOpen { // the timer may be a little late
-		if e, due := c.overdue(c.engine.now()); due {
+		if e, due := c.overdue(c.host.now()); due {
 			c.mu.Unlock()
 			c.end(e)
 			return unknownSession()
@@ -152,7 +152,7 @@ func (c *Conn) servePoll(w http.ResponseWriter, r *http.Request) error {
 	if out.last {
 		c.remove()
 	}
-	err := writeText(w, c.engine.cfg.WriteTimeout, out.append(nil))
+	err := writeText(w, c.host.cfg.WriteTimeout, out.append(nil))
 	c.mu.Lock()
 	p.writing--
 	if c.ws != nil {
@@ -186,7 +186,7 @@ var errCancelled = errors.New("poll was cancelled")
 // take returns what a poll is to be answered with; ok is false if there is
 // nothing yet. mu is held.
 func (c *Conn) take() (out payload, ok bool) {
-	p, cfg := c.poll, &c.engine.cfg
+	p, cfg := c.poll, &c.host.cfg
 	switch {
 	case c.ws != nil: // what is queued goes there
 		return payload{}, false
@@ -280,7 +280,7 @@ func writeText(w http.ResponseWriter, timeout time.Duration, body []byte) error 
 
 // servePost takes in a payload.
 func (c *Conn) servePost(w http.ResponseWriter, r *http.Request) error {
-	limit := c.engine.cfg.MaxPayload
+	limit := c.host.cfg.MaxPayload
 	if err := checkContentType(r); err != nil {
 		return err
 	}
@@ -313,7 +313,7 @@ func (c *Conn) servePost(w http.ResponseWriter, r *http.Request) error {
 	if gone != nil {
 		<-gone // tick sees to it
 	}
-	return writeText(w, c.engine.cfg.WriteTimeout, []byte("ok"))
+	return writeText(w, c.host.cfg.WriteTimeout, []byte("ok"))
 }
 
 // checkContentType lets text/plain in UTF-8 pass, and no type at all.
@@ -336,7 +336,7 @@ func (c *Conn) receivePayload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	packets, err := engineio.ParsePayload(body, c.engine.cfg.MaxPackets)
+	packets, err := engineio.ParsePayload(body, c.host.cfg.MaxPackets)
 	if err != nil {
 		e := holdfast.AsError(err)
 		if e.Code != holdfast.MessageTooLarge { // which is dead alone
@@ -364,9 +364,9 @@ func (c *Conn) receivePayload(w http.ResponseWriter, r *http.Request) error {
 
 // readBody reads a body of limited size in limited time.
 func (c *Conn) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limit := int64(c.engine.cfg.MaxPayload)
+	limit := int64(c.host.cfg.MaxPayload)
 	control := http.NewResponseController(w)
-	timed := control.SetReadDeadline(time.Now().Add(c.engine.cfg.PingTimeout)) == nil
+	timed := control.SetReadDeadline(time.Now().Add(c.host.cfg.PingTimeout)) == nil
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if timed {
 		_ = control.SetReadDeadline(time.Time{}) // the receiver has all the time it wants
@@ -400,7 +400,7 @@ func (c *Conn) goodbye() {
 	}
 	c.end(ending{linger: true})
 	c.mu.Lock()
-	c.closeBy = min(c.closeBy, c.engine.now().add(overtaking))
+	c.closeBy = min(c.closeBy, c.host.now().add(overtaking))
 	c.arm(c.closeBy)
 	c.mu.Unlock()
 }

@@ -13,11 +13,12 @@ import (
 
 // Close codes that appear here and not in the table of codes (RFC 6455 §7.4.1).
 const (
-	closeNormal   = 1000
-	closeProtocol = 1002
-	closeBadData  = 1007
-	closePolicy   = 1008
-	closeTooBig   = 1009
+	closeNormal      = 1000
+	closeProtocol    = 1002
+	closeUnsupported = 1003
+	closeBadData     = 1007
+	closePolicy      = 1008
+	closeTooBig      = 1009
 )
 
 // frameError is a breach of RFC 6455 by the peer. After it the stream can't be

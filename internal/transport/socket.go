@@ -15,8 +15,8 @@ type socket struct {
 	rd   reader // belongs to the goroutine that reads conn
 }
 
-func (e *Engine) newSocket(conn net.Conn, early []byte) *socket {
-	s := &socket{conn: conn, rd: reader{src: newSource(conn), pool: &e.pool, limit: e.cfg.MaxPayload}}
+func (h *host) newSocket(conn net.Conn, early []byte) *socket {
+	s := &socket{conn: conn, rd: reader{src: newSource(conn), pool: &h.pool, limit: h.cfg.MaxPayload}}
 	s.rd.preload(early)
 	return s
 }
@@ -37,13 +37,20 @@ func (c *Conn) readMessages(s *socket) {
 		op, data, err := s.rd.next()
 		if err == nil {
 			switch op {
-			case ws.OpText:
-				c.text(data)
-			case ws.OpBinary:
-				c.deliver(data, true)
+			case ws.OpText, ws.OpBinary:
+				if binary := op == ws.OpBinary; c.host.plain {
+					c.message(data, binary)
+				} else if binary {
+					c.deliver(data, true)
+				} else {
+					c.text(data)
+				}
 			case ws.OpPing:
 				c.answerPing(data)
 			case ws.OpPong:
+				if c.host.plain {
+					c.heard()
+				}
 			case ws.OpClose:
 				var code uint16
 				if code, err = parseClose(data); err == nil {
@@ -65,7 +72,7 @@ func (c *Conn) readMessages(s *socket) {
 	}
 }
 
-// text takes a text message.
+// text takes a text message of Engine.IO.
 func (c *Conn) text(data []byte) {
 	if len(data) > 0 {
 		switch p := (engineio.Packet{Type: engineio.PacketType(data[0]), Data: data[1:]}); {

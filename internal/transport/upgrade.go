@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/hub"
 )
 
 // checkUpgrade says whether r is the opening handshake of a WebSocket (RFC 6455
@@ -60,8 +61,8 @@ func validKey(key string) bool {
 
 // upgrade answers the opening handshake. What the client sent right behind it
 // is in the socket already. An error was answered.
-func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	u := ws.HTTPUpgrader{Timeout: e.cfg.WriteTimeout}
+func (h *host) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
+	u := ws.HTTPUpgrader{Timeout: h.cfg.WriteTimeout}
 	conn, rw, _, err := u.Upgrade(r, w)
 	if err != nil {
 		if conn != nil {
@@ -75,26 +76,21 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error
 		conn.Close()
 		return nil, err
 	}
-	return e.newSocket(conn, early), nil
+	return h.newSocket(conn, early), nil
 }
 
-// openWebSocket opens a session on a WebSocket of its own.
-func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request) error {
-	if err := checkUpgrade(w, r); err != nil {
-		return err
-	}
-	c, err := e.open(r, nil)
-	if err != nil {
-		return err
-	}
-	s, err := e.upgrade(w, r)
+// run gives a session that was opened for r its WebSocket. The handshake, if
+// there is one, goes before whatever was sent meanwhile.
+func (c *Conn) run(w http.ResponseWriter, r *http.Request, handshake *hub.Frame) {
+	s, err := c.host.upgrade(w, r)
 	if err != nil {
 		c.end(lost(err))
 		c.remove()
-		return nil
+		return
 	}
-	// The handshake goes before whatever was sent meanwhile.
-	c.queue.PushFront(NewFrame(e.handshake(c)))
+	if handshake != nil {
+		c.queue.PushFront(handshake)
+	}
 	c.mu.Lock()
 	c.ws = s
 	if c.state != stateOpen {
@@ -102,8 +98,7 @@ func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request) error {
 	}
 	c.kick()
 	c.mu.Unlock()
-	e.wg.Go(func() { c.readLoop(s) })
-	return nil
+	c.host.wg.Go(func() { c.readLoop(s) })
 }
 
 // serveUpgrade tries a WebSocket for a polling session. Until its upgrade
@@ -124,9 +119,9 @@ func (c *Conn) serveUpgrade(w http.ResponseWriter, r *http.Request) error {
 	case !open:
 		return unknownSession()
 	case !free:
-		return c.engine.refuseWebSocket(w, r, holdfast.Errorf(holdfast.ProtocolError, "session has a WebSocket already"))
+		return c.host.refuseWebSocket(w, r, holdfast.Errorf(holdfast.ProtocolError, "session has a WebSocket already"))
 	}
-	s, err := c.engine.upgrade(w, r)
+	s, err := c.host.upgrade(w, r)
 	if err != nil {
 		c.endProbe(nil)
 		return nil
@@ -140,20 +135,20 @@ func (c *Conn) serveUpgrade(w http.ResponseWriter, r *http.Request) error {
 		s.conn.Close()
 		return nil
 	}
-	c.engine.wg.Go(func() { c.probe(s) })
+	c.host.wg.Go(func() { c.probe(s) })
 	return nil
 }
 
 // refuseWebSocket takes a WebSocket only to close it, since clients are not
 // shown the status of a refused handshake.
-func (e *Engine) refuseWebSocket(w http.ResponseWriter, r *http.Request, refusal *holdfast.Error) error {
-	e.cfg.Logger.Debug("WebSocket refused", "code", string(refusal.Code), "reason", refusal.Message)
-	s, err := e.upgrade(w, r)
+func (h *host) refuseWebSocket(w http.ResponseWriter, r *http.Request, refusal *holdfast.Error) error {
+	h.log(refusal)
+	s, err := h.upgrade(w, r)
 	if err != nil {
 		return nil
 	}
-	e.wg.Go(func() {
-		_ = s.conn.SetDeadline(time.Now().Add(e.cfg.CloseTimeout))
+	h.wg.Go(func() {
+		_ = s.conn.SetDeadline(time.Now().Add(h.cfg.CloseTimeout))
 		s.fail(closeCode(refusal), refusal.Code)
 		s.conn.Close()
 	})
@@ -171,7 +166,7 @@ func (s *socket) fail(code uint16, reason holdfast.Code) {
 // probe is the life of a WebSocket that a polling session tries, and after a
 // successful upgrade the session's.
 func (c *Conn) probe(s *socket) {
-	_ = s.conn.SetDeadline(time.Now().Add(c.engine.cfg.UpgradeTimeout))
+	_ = s.conn.SetDeadline(time.Now().Add(c.host.cfg.UpgradeTimeout))
 	err := c.readProbe(s)
 	if err == nil && c.switchTo(s) {
 		c.readLoop(s)
@@ -236,7 +231,7 @@ func (c *Conn) switchTo(s *socket) bool {
 	for p.posting && c.state == stateOpen {
 		p.posted.Wait()
 	}
-	if c.state != stateOpen {
+	if c.state != stateOpen && p.probe != s {
 		return false
 	}
 	c.ws = s

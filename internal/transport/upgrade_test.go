@@ -203,8 +203,6 @@ func TestCloseDuringUpgrade(t *testing.T) {
 		c.want("text 3probe")
 		s.conn.Send(NewFrame([]byte("4last")))
 		s.conn.Close(holdfast.GoingAway.New())
-		c.want("eof")
-		c.conn.Close()
 		late, resp := rg.rawWebSocket(websocketQuery+"&sid="+sid, nil)
 		if resp.StatusCode != 400 {
 			t.Errorf("upgrade of a closing session: %s", resp.Status)
@@ -213,6 +211,30 @@ func TestCloseDuringUpgrade(t *testing.T) {
 		rg.poll(sid, "4last")
 		rg.poll(sid, "1")
 		rg.gone(sid)
+		c.want("eof")
+		c.conn.Close()
+		s.end(t, holdfast.GoingAway, nil)
+	})
+}
+
+// The official client does not poll any more after "3probe", and takes no
+// notice of a WebSocket that closes before it has switched: it has to find the
+// end of the session there.
+func TestCloseBetweenProbeAndUpgrade(t *testing.T) {
+	onBoth(t, func(t *testing.T, n network) {
+		rg := newRig(t, n, EngineConfig{})
+		sid := rg.open()
+		s := rg.opened()
+		c := rg.webSocket(websocketQuery + "&sid=" + sid)
+		c.text("2probe")
+		c.want("text 3probe")
+		s.conn.Send(NewFrame([]byte("4last")))
+		s.conn.Close(holdfast.GoingAway.New())
+		c.text("5")
+		c.want("text 4last", "close 1001 GOING_AWAY")
+		c.write(closeFrame(1001, ""))
+		c.want("eof")
+		c.conn.Close()
 		s.end(t, holdfast.GoingAway, nil)
 	})
 }

@@ -28,14 +28,14 @@ func (c *Conn) kick() {
 	case c.writing, c.poll != nil && c.poll.writing > 0:
 	default:
 		c.writing = true
-		c.engine.wg.Add(1)
+		c.host.wg.Add(1)
 		go c.write(c.ws)
 	}
 }
 
 // write runs until there is nothing to write.
 func (c *Conn) write(s *socket) {
-	defer c.engine.wg.Done()
+	defer c.host.wg.Done()
 	var frames [joinFrames]*hub.Frame
 	for {
 		batch, control, closing, ok := c.nextWrite(frames[:0])
@@ -65,6 +65,10 @@ func (c *Conn) nextWrite(dst []*hub.Frame) (batch []*hub.Frame, control []byte, 
 		control = append(appendHeader(nil, ws.OpPong, len(c.pong)), c.pong...)
 		c.pong, c.pongDue = nil, false
 	}
+	if c.pingDue {
+		control = appendHeader(control, ws.OpPing, 0)
+		c.pingDue = false
+	}
 	batch = c.queue.Pop(dst, joinBytes, joinFrames)
 	if len(batch) == 0 && c.state != stateOpen && !c.closeSent {
 		control = appendClose(control, c.closeCode, c.closeReason)
@@ -74,7 +78,7 @@ func (c *Conn) nextWrite(dst []*hub.Frame) (batch []*hub.Frame, control []byte, 
 		c.writing, c.writeBy = false, 0
 		return nil, nil, false, false
 	}
-	c.writeBy = c.engine.now().add(c.engine.cfg.WriteTimeout)
+	c.writeBy = c.host.now().add(c.host.cfg.WriteTimeout)
 	c.arm(c.writeBy)
 	return batch, control, closing, true
 }
@@ -102,7 +106,7 @@ func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
 		_, err := s.conn.Write(wire)
 		return err
 	}
-	buf := c.engine.pool.get(size)
+	buf := c.host.pool.get(size)
 	out := append(buf[:0], control...)
 	for _, f := range batch {
 		if len(f.Wire) > 0 {
@@ -112,7 +116,7 @@ func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
 		}
 	}
 	_, err := s.conn.Write(out)
-	c.engine.pool.put(buf)
+	c.host.pool.put(buf)
 	return err
 }
 

@@ -1,0 +1,176 @@
+package transport
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/httpjson"
+)
+
+// host is what an Engine and a Plain are made of: their sessions, and what
+// those run on.
+type host struct {
+	// Static after construction.
+	cfg   EngineConfig // with defaults; what only Engine.IO needs is idle in a Plain
+	plain bool         // no Engine.IO: messages are WebSocket messages, pings its control frames
+	start time.Time
+	ping  *hub.Frame // nil if plain
+
+	pool buffers
+
+	// wg counts sessions, goroutines, and requests being answered. It is added
+	// to only under mu before closed is set, or while one is counted already.
+	wg sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[string]*Conn // guarded by mu
+	closed bool             // guarded by mu
+}
+
+func newHost(cfg EngineConfig) *host {
+	return &host{cfg: cfg, start: time.Now(), conns: make(map[string]*Conn)}
+}
+
+// Len returns the number of sessions, those included that are being closed.
+func (h *host) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.conns)
+}
+
+// Close refuses new sessions with GOING_AWAY and closes all others with it,
+// after what is queued for them. It waits until all of them have ended and no
+// goroutine is left, or until ctx ends: then it cuts what is still open and
+// returns ctx's error. Further calls do the same again.
+func (h *host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	for _, c := range h.all() {
+		c.Close(holdfast.GoingAway.New())
+	}
+	done := make(chan struct{})
+	go func() { // ends with the last session, at the latest after the cut
+		h.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, c := range h.all() {
+		c.cut()
+	}
+	return ctx.Err()
+}
+
+func (h *host) all() []*Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	conns := make([]*Conn, 0, len(h.conns))
+	for _, c := range h.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// enter counts a request that may open a session; leave ends it.
+func (h *host) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.wg.Add(1)
+	return true
+}
+
+// find returns a session and counts the request for it, or nil.
+func (h *host) find(sid string) *Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.conns[sid]
+	if c != nil {
+		h.wg.Add(1)
+	}
+	return c
+}
+
+func (h *host) leave() { h.wg.Done() }
+
+// register makes a session known; false if the engine was closed meanwhile.
+func (h *host) register(c *Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.conns[c.id] = c
+	h.wg.Add(1)
+	return true
+}
+
+// forget is called once for each registered session, when nothing more will
+// be started for it.
+func (h *host) forget(c *Conn) {
+	h.mu.Lock()
+	delete(h.conns, c.id)
+	h.mu.Unlock()
+	h.wg.Done()
+}
+
+// instant is a time since the start of the host: short to store and to
+// compare. 0 means never.
+type instant time.Duration
+
+func (h *host) now() instant { return instant(time.Since(h.start)) }
+
+func (i instant) add(d time.Duration) instant { return i + instant(d) }
+
+// open makes a session for r and asks Open about it.
+func (h *host) open(r *http.Request, poll *polling) (*Conn, error) {
+	c := &Conn{
+		host:       h,
+		id:         newSID(h.cfg.Node),
+		request:    newRequest(r),
+		poll:       poll,
+		delivering: true, // until Open has returned, so that Closed comes after it
+	}
+	c.queue.Limit = h.cfg.QueueBytes
+	if poll != nil {
+		poll.posted.L = &c.mu
+	}
+	receiver, err := h.cfg.Open(c)
+	if err == nil && receiver == nil {
+		err = holdfast.Errorf(holdfast.Internal, "Open returned no receiver")
+	}
+	if err != nil {
+		c.end(ending{err: holdfast.AsError(err)}) // for its context
+		return nil, err
+	}
+	c.receiver = receiver
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// refuse answers r with an error.
+func (h *host) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	h.log(err)
+	httpjson.WriteError(w, r, err)
+}
+
+// log notes a refusal.
+func (h *host) log(err error) {
+	if e := holdfast.AsError(err); e.Code == holdfast.Internal {
+		h.cfg.Logger.Error("session not opened", "error", err)
+	} else {
+		h.cfg.Logger.Debug("request refused", "code", string(e.Code), "reason", e.Message)
+	}
+}

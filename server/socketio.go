@@ -1,0 +1,207 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/socketio"
+)
+
+// socketIO is the protocol of docs/protocol.md §4.
+type socketIO struct{}
+
+func (socketIO) encoder(namespace string) hub.Encoder { return roomEncoder{namespace: namespace} }
+
+func (s socketIO) receive(l *link, data []byte, binary bool) {
+	var p socketio.Packet
+	var complete bool
+	var err error
+	if binary {
+		p, complete, err = l.dec.Binary(data)
+	} else {
+		p, complete, err = l.dec.Text(data)
+	}
+	if err != nil {
+		l.end(holdfast.AsError(err))
+		return
+	}
+	if !complete {
+		return
+	}
+	if refusal := l.overRate(); refusal != nil {
+		if c := l.conn(p.Namespace); c != nil && p.HasID && isEvent(p) {
+			c.answer(p.ID, socketio.Args{}, refusal, false)
+			return
+		}
+		l.end(refusal)
+		return
+	}
+	s.dispatch(l, p)
+}
+
+// dispatch does at once what can't take long, and leaves the rest to the
+// queue of events, behind those that wait there.
+func (s socketIO) dispatch(l *link, p socketio.Packet) {
+	switch p.Type {
+	case socketio.Ack, socketio.BinaryAck:
+		c := l.conn(p.Namespace)
+		if c == nil || !p.HasID {
+			return // an ack that outlived its namespace
+		}
+		p.Data = bytes.Clone(p.Data)
+		args, err := p.AckArgs()
+		if err != nil {
+			l.end(holdfast.AsError(err))
+			return
+		}
+		c.resolveAck(p.ID, args)
+	case socketio.Event, socketio.BinaryEvent:
+		// The packet aliases the transport's buffer; what waits, or is kept
+		// in a room's history, needs bytes of its own.
+		p.Data = bytes.Clone(p.Data)
+		event, args, err := p.Event()
+		if err != nil {
+			l.end(holdfast.AsError(err))
+			return
+		}
+		j := job{packet: p, event: event, args: args}
+		if own(event) && event != "auth:refresh" && l.work.idle() {
+			if c := l.conn(p.Namespace); c != nil {
+				s.run(c, j) // waits for nothing but the broker
+				return
+			}
+		}
+		l.work.push(l, j)
+	case socketio.Connect, socketio.Disconnect:
+		p.Data = bytes.Clone(p.Data)
+		l.work.push(l, job{packet: p})
+	default: // a client never sends CONNECT_ERROR
+		l.end(holdfast.Errorf(holdfast.ProtocolError, "packet of a type that only servers send"))
+	}
+}
+
+// handle does the work of one queued packet.
+func (s socketIO) handle(l *link, j job) {
+	switch j.packet.Type {
+	case socketio.Connect:
+		s.connect(l, j.packet)
+	case socketio.Disconnect:
+		l.disconnect(j.packet.Namespace)
+	default:
+		if c := l.conn(j.packet.Namespace); c != nil {
+			s.run(c, j)
+			return
+		}
+		s.stray(l, j.packet)
+	}
+}
+
+// stray is an event for a namespace that the connection is not in. After a
+// refused CONNECT it is an emit that was sent along with it: the refusal has
+// said all. Anything else breaks the protocol.
+func (socketIO) stray(l *link, p socketio.Packet) {
+	l.mu.Lock()
+	refused := l.refused
+	l.mu.Unlock()
+	if !refused {
+		l.end(holdfast.Errorf(holdfast.ProtocolError, "event for a namespace that is not connected"))
+		return
+	}
+	if p.HasID {
+		l.eio.Send(ackFrame(p.Namespace, p.ID, refusalArgs(holdfast.Unauthenticated.New())))
+	}
+}
+
+func isEvent(p socketio.Packet) bool {
+	return p.Type == socketio.Event || p.Type == socketio.BinaryEvent
+}
+
+// run handles one event of the client.
+func (socketIO) run(c *Conn, j job) {
+	p := j.packet
+	if own(j.event) {
+		cmd, err := readCommand(j.event, j.args)
+		reply := func(result any, err error) { c.reply(p, result, err) }
+		if j.event == "room:join" && !p.HasID {
+			reply = c.joinRefused(cmd)
+		}
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		c.do(c.Context(), cmd, reply)
+		return
+	}
+	h, ok := c.ns.handler(j.event)
+	if !ok {
+		c.answerIf(p, socketio.Args{}, errNoHandler(), false)
+		return
+	}
+	out, err := c.callHandler(j.event, h, j.args)
+	c.answerIf(p, out, err, h.raw)
+}
+
+// joinRefused tells a client that asked for no ack that it is not in the room.
+func (c *Conn) joinRefused(cmd command) func(any, error) {
+	return func(_ any, err error) {
+		if err == nil {
+			return
+		}
+		c.notify(notice{name: "room:error", room: cmd.Room, err: holdfast.AsError(err)})
+	}
+}
+
+// readCommand reads the payload of one of Holdfast's own events.
+func readCommand(event string, args socketio.Args) (command, error) {
+	cmd := command{attachments: args.Attachments}
+	if len(args.Values) == 0 || args.Values[0][0] != '{' {
+		return cmd, holdfast.Errorf(holdfast.InvalidArgument, "%s needs an object as its payload", event)
+	}
+	if err := json.Unmarshal(args.Values[0], &cmd); err != nil {
+		return cmd, invalidPayload(event, err)
+	}
+	cmd.name = event
+	return cmd, nil
+}
+
+// reply answers one of Holdfast's own events, if an ack was asked for.
+func (c *Conn) reply(p socketio.Packet, result any, err error) {
+	if !p.HasID {
+		return
+	}
+	var out socketio.Args
+	if err == nil && result != nil {
+		out, err = socketio.NewArgs(result)
+	}
+	c.answer(p.ID, out, err, false)
+}
+
+func (c *Conn) answerIf(p socketio.Packet, out socketio.Args, err error, raw bool) {
+	if p.HasID {
+		c.answer(p.ID, out, err, raw)
+	}
+}
+
+// answer sends an ack.
+func (c *Conn) answer(id uint64, out socketio.Args, err error, raw bool) {
+	switch {
+	case err != nil:
+		out = refusalArgs(err)
+	case !raw:
+		out = accepted(out)
+	}
+	c.Send(ackFrame(c.ns.name, id, out))
+}
+
+func refusalArgs(err error) socketio.Args {
+	return socketio.Args{Values: []json.RawMessage{refusal(err)}}
+}
+
+func ackFrame(namespace string, id uint64, args socketio.Args) *hub.Frame {
+	return packetFrame(socketio.Packet{
+		Type: socketio.Ack, Namespace: namespace, ID: id, HasID: true,
+		Data: args.AppendArray(make([]byte, 0, 64)), Attachments: args.Attachments,
+	})
+}
