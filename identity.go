@@ -32,6 +32,10 @@ type Identity struct {
 
 	// Permissions says what the user may do.
 	Permissions Permissions
+	// PermissionsAsOf is when they were read, for a credential that does not
+	// carry them itself, such as a session kept elsewhere; zero: when the
+	// credential was issued.
+	PermissionsAsOf time.Time
 }
 
 // HasRole reports whether the user has any of the roles.

@@ -36,11 +36,17 @@ type Credential struct {
 	Header http.Header `json:"-"`
 	// RemoteAddr is the peer's address, as in http.Request.
 	RemoteAddr string
+	// TLS: the peer's connection to this process is encrypted. It settles
+	// which cookies count where no public URL does.
+	TLS bool
+	// Method is that of the plain HTTP call which the credential came with; ""
+	// for a connection. A cookie needs more than itself to change something.
+	Method string
 }
 
 // FromRequest returns the credential that a plain HTTP request carries.
 func FromRequest(r *http.Request) Credential {
-	return Credential{Header: r.Header, RemoteAddr: r.RemoteAddr}
+	return Credential{Header: r.Header, RemoteAddr: r.RemoteAddr, TLS: r.TLS != nil, Method: r.Method}
 }
 
 // BearerToken returns the token that decides: Token, else "token" of the auth

@@ -29,6 +29,11 @@ func (j *JWT) identity(claims []byte, now time.Time) (*holdfast.Identity, error)
 	if err != nil {
 		return nil, err
 	}
+	return j.check(c, now)
+}
+
+// check makes claims that were read an identity, or refuses them.
+func (j *JWT) check(c *tokenClaims, now time.Time) (*holdfast.Identity, error) {
 	switch { // the issuer first: a token that was never good has not expired
 	case j.issuer != "" && c.issuer != j.issuer:
 		return nil, refuse("token is of another issuer", nil)

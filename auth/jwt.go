@@ -119,8 +119,8 @@ func NewJWT(cfg JWTConfig) (*JWT, error) {
 	if j.userClaim == "" {
 		j.userClaim = "sub"
 	}
-	if slices.Contains([]string{"exp", "nbf", "iat", "iss", "aud", "sid", "pv", "roles", "permissions"}, j.userClaim) {
-		return nil, fmt.Errorf("auth: the user claim can't be %q, which means something else", j.userClaim)
+	if err := checkUserClaim(j.userClaim); err != nil {
+		return nil, err
 	}
 	switch {
 	case j.leeway == 0:
@@ -146,6 +146,13 @@ func NewJWT(cfg JWTConfig) (*JWT, error) {
 		remote.start()
 	}
 	return j, nil
+}
+
+func checkUserClaim(name string) error {
+	if slices.Contains([]string{"exp", "nbf", "iat", "iss", "aud", "sid", "pv", "roles", "permissions"}, name) {
+		return fmt.Errorf("auth: the user claim can't be %q, which means something else", name)
+	}
+	return nil
 }
 
 // addKeys fills j.keys, and sees to it that every algorithm asked for has a key.

@@ -68,15 +68,18 @@ type Bump struct {
 	At time.Time `json:"at"`
 }
 
-// Stale reports whether id was made before the change: its version is lower,
-// or where there is no version to compare, it was issued up to the end of the
-// change's second.
+// Stale reports whether id's permissions are from before the change: its
+// version is lower, or where there is no version to compare, they were read,
+// or issued, up to the end of the change's second.
 func (b Bump) Stale(id *holdfast.Identity) bool {
 	if b.User != id.User {
 		return false
 	}
 	if id.PermissionVersion != nil && b.Version > 0 {
 		return *id.PermissionVersion < b.Version
+	}
+	if !id.PermissionsAsOf.IsZero() {
+		return !id.PermissionsAsOf.After(b.At)
 	}
 	return issuedBy(id, b.At)
 }

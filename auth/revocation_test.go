@@ -49,6 +49,8 @@ func TestBumpStale(t *testing.T) {
 		{"the version", auth.Bump{Version: 3}, holdfast.Identity{PermissionVersion: v(3), IssuedAt: at.Add(-time.Hour)}, false},
 		{"no version, before", auth.Bump{Version: 3}, holdfast.Identity{IssuedAt: at}, true},
 		{"no version, after", auth.Bump{Version: 3}, holdfast.Identity{IssuedAt: at.Add(time.Second)}, false},
+		{"read before", auth.Bump{}, holdfast.Identity{IssuedAt: at.Add(-time.Hour), PermissionsAsOf: at.Add(-time.Millisecond)}, true},
+		{"read after", auth.Bump{}, holdfast.Identity{IssuedAt: at.Add(-time.Hour), PermissionsAsOf: at.Add(time.Millisecond)}, false},
 		{"nobody counts", auth.Bump{}, holdfast.Identity{PermissionVersion: v(9), IssuedAt: at}, true},
 		{"another user", auth.Bump{Version: 3}, holdfast.Identity{User: "b"}, false},
 	} {

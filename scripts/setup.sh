@@ -48,10 +48,12 @@ if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v in
 fi
 
 # npm ci empties node_modules first, so the stamp is there only after a whole run.
-interop=internal/interop stamp=internal/interop/node_modules/.installed
-if [ -f $interop/package-lock.json ] && ! [ $stamp -nt $interop/package-lock.json ]; then
-  echo "setup: installing the npm packages of $interop"
-  (cd $interop && npm_config_update_notifier=false npm ci --no-audit --no-fund --loglevel=error >/dev/null) ||
-    fail "npm ci failed in $interop; its message is above."
-  mkdir -p $interop/node_modules && touch $stamp
-fi
+for folder in internal/interop examples/better-auth; do
+  stamp=$folder/node_modules/.installed
+  if [ -f $folder/package-lock.json ] && ! [ $stamp -nt $folder/package-lock.json ]; then
+    echo "setup: installing the npm packages of $folder"
+    (cd $folder && npm_config_update_notifier=false npm ci --no-audit --no-fund --loglevel=error >/dev/null) ||
+      fail "npm ci failed in $folder; its message is above."
+    mkdir -p $folder/node_modules && touch $stamp
+  fi
+done

@@ -38,7 +38,7 @@ func (l *link) credential(payload json.RawMessage) auth.Credential {
 	if len(payload) == 0 {
 		payload = nil
 	}
-	c := auth.Credential{Payload: payload, Header: l.srv.credentialHeader(r.Header), RemoteAddr: l.eio.Request().RemoteAddr}
+	c := auth.Credential{Payload: payload, Header: l.srv.credentialHeader(r.Header), RemoteAddr: r.RemoteAddr, TLS: r.TLS}
 	if l.srv.cfg.AllowQueryToken {
 		c = c.WithQueryToken(r.URL.Query().Get("token"))
 	}

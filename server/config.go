@@ -16,6 +16,9 @@ type Config struct {
 	// Authenticator makes a credential an identity. Required: nothing is let
 	// in without one.
 	Authenticator auth.Authenticator
+	// Exchange makes tokens of sessions that are kept elsewhere, at POST
+	// /api/realtime/token. Nil: there is no such call.
+	Exchange *auth.Exchange
 	// APIKeys are the keys of backends. Nil: none, so that only user tokens
 	// can publish over HTTP.
 	APIKeys *auth.APIKeys

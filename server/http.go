@@ -22,6 +22,9 @@ func (s *Server) mux() http.Handler {
 	mux.Handle(s.cfg.PlainPath, s.plain)
 	api := s.cfg.Prefix
 	mux.Handle(api+"/rooms/{room}/events", s.origins.CORS(http.HandlerFunc(s.publishHTTP)))
+	if s.cfg.Exchange != nil {
+		mux.Handle(api+"/realtime/token", s.origins.CORS(http.HandlerFunc(s.exchangeHTTP)))
+	}
 	mux.HandleFunc("POST "+api+"/connections/close", s.closeHTTP)
 	mux.HandleFunc("POST "+api+"/users/{id}/permissions/bump", s.bumpHTTP)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -48,12 +51,7 @@ type health struct {
 // API key with the scope "publish" for the room, or by a user's token with
 // the right to publish there.
 func (s *Server) publishHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		httpjson.Write(w, http.StatusMethodNotAllowed, struct {
-			Error string        `json:"error"`
-			Code  holdfast.Code `json:"code"`
-		}{"Only POST publishes", holdfast.InvalidArgument})
+	if !s.onlyPOST(w, r) {
 		return
 	}
 	position, err := s.publishFrom(w, r)

@@ -98,7 +98,8 @@ var kinds = [...]kind{
 // "Invalid JSON", with the place in the cause.
 //
 // Of a message that is JSON but wrong otherwise, Type and Ref are returned
-// beside the error, as far as they are good: the answer carries Ref back. Keys that the message's type does not have are ignored.
+// beside the error, as far as they are good: the answer carries Ref back.
+// Keys that the message's type does not have are ignored.
 func Parse(data []byte) (Message, error) {
 	if err := jsonscan.Check(data, jsonscan.Limits{Depth: MaxDepth}); err != nil {
 		return Message{}, invalidJSON(err)
