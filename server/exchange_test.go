@@ -64,7 +64,7 @@ func TestExchange(t *testing.T) {
 		if _, err := w.srv.BumpPermissions(t.Context(), "alice"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if status, _, body := w.request("POST", path, "", "Cookie", "sid=good"); status != 200 {
 			t.Errorf("after a bump: %d %s", status, body)
 		}
