@@ -13,6 +13,9 @@ const maxAdminBody = 4096
 
 // closeHTTP is POST /api/connections/close {user | session | connection | jti, code?}.
 func (s *Server) closeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.onlyPOST(w, r) {
+		return
+	}
 	var in struct {
 		User       string        `json:"user"`
 		Session    string        `json:"session"`
@@ -38,6 +41,9 @@ func (s *Server) closeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // bumpHTTP is POST /api/users/{id}/permissions/bump.
 func (s *Server) bumpHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.onlyPOST(w, r) {
+		return
+	}
 	err := s.backend(r, auth.ScopeBump)
 	var b auth.Bump
 	if err == nil {

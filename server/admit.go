@@ -39,7 +39,7 @@ func (l *link) credential(payload json.RawMessage) auth.Credential {
 		payload = nil
 	}
 	c := auth.Credential{Payload: payload, Header: l.srv.credentialHeader(r.Header), RemoteAddr: r.RemoteAddr, TLS: r.TLS}
-	if l.srv.cfg.AllowQueryToken {
+	if l.srv.cfg.AllowQueryToken && !hasSessionCookie(c.Header) { // the cookie comes first
 		c = c.WithQueryToken(r.URL.Query().Get("token"))
 	}
 	return c
@@ -54,6 +54,17 @@ func (s *Server) credentialHeader(h http.Header) http.Header {
 	h = h.Clone()
 	h.Del("Cookie")
 	return h
+}
+
+// hasSessionCookie reports whether there is one of the cookies that name a
+// session, good or bad.
+func hasSessionCookie(h http.Header) bool {
+	for _, c := range (&http.Request{Header: h}).Cookies() {
+		if c.Name == "session" || c.Name == "__Host-session" {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, error) {

@@ -25,8 +25,8 @@ func (s *Server) mux() http.Handler {
 	if s.cfg.Exchange != nil {
 		mux.Handle(api+"/realtime/token", s.origins.CORS(http.HandlerFunc(s.exchangeHTTP)))
 	}
-	mux.HandleFunc("POST "+api+"/connections/close", s.closeHTTP)
-	mux.HandleFunc("POST "+api+"/users/{id}/permissions/bump", s.bumpHTTP)
+	mux.HandleFunc(api+"/connections/close", s.closeHTTP)
+	mux.HandleFunc(api+"/users/{id}/permissions/bump", s.bumpHTTP)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		httpjson.Write(w, http.StatusOK, health{Status: "ok"})
 	})

@@ -165,6 +165,14 @@ func (l *link) refresh(token string) (expiry, error) {
 		c.setIdentity(identity)
 		c.session.SetIdentity(identity)
 	}
+	// What was taken back while the token was verified did not see it here.
+	if err := l.srv.ledger.check(identity); err != nil {
+		if err.Code != holdfast.PermissionVersionStale {
+			l.end(err)
+			return expiry{}, err
+		}
+		l.stale(l.ctx, identity)
+	}
 	return expiryOf(identity), nil
 }
 

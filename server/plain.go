@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/json"
-	"net/http"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
@@ -80,16 +79,7 @@ func hasCredential(s *Server, r *transport.Request) bool {
 	if r.Header.Get("Authorization") != "" || s.cfg.AllowQueryToken && r.URL.Query().Get("token") != "" {
 		return true
 	}
-	if s.origins.CookiesOff() {
-		return false
-	}
-	cookies := (&http.Request{Header: r.Header}).Cookies()
-	for _, c := range cookies {
-		if c.Name == "session" || c.Name == "__Host-session" {
-			return true
-		}
-	}
-	return false
+	return hasSessionCookie(s.credentialHeader(r.Header))
 }
 
 // admit lets the client in by a credential, or ends the connection.

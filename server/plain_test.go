@@ -91,6 +91,8 @@ func TestPlainAdmission(t *testing.T) {
 			want: `{"error":"Invalid session","code":"SESSION_REVOKED"}`, code: 4001, reason: "SESSION_REVOKED"},
 		{name: "a cookie that is nobody's", cfg: server.Config{Authenticator: cookies}, header: func(*testing.T) []string { return []string{"Cookie", "session=x"} },
 			want: `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED"},
+		{name: "the cookie comes before the query", cfg: server.Config{Authenticator: cookies, AllowQueryToken: true}, query: func(*testing.T) string { return "?token=abc" },
+			header: func(*testing.T) []string { return []string{"Cookie", "session=good"} }, want: `{"type":"authenticated","user":{"id":"alice","name":"Alice"}`},
 		{name: "cookies are off for any origin", cfg: server.Config{Authenticator: cookies, AllowedOrigins: []string{"*"}},
 			header: func(*testing.T) []string { return []string{"Cookie", "session=good", "Origin", "http://evil.test"} },
 			want:   `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED"},

@@ -32,7 +32,9 @@ func (s *Server) Require(next http.Handler) http.Handler {
 func (s *Server) identify(r *http.Request) (*holdfast.Identity, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.AuthTimeout)
 	defer cancel()
-	identity, err := s.cfg.Authenticator.Authenticate(ctx, auth.FromRequest(r))
+	credential := auth.FromRequest(r)
+	credential.Header = s.credentialHeader(r.Header)
+	identity, err := s.cfg.Authenticator.Authenticate(ctx, credential)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,6 +156,52 @@ func TestBump(t *testing.T) {
 			t.Errorf("closed after %v", d)
 		}
 	})
+}
+
+// gated lets a test hold one verification.
+type gated struct {
+	auth.Authenticator
+	hold atomic.Pointer[chan struct{}]
+}
+
+func (g *gated) Authenticate(ctx context.Context, c auth.Credential) (*holdfast.Identity, error) {
+	id, err := g.Authenticator.Authenticate(ctx, c)
+	if gate := g.hold.Load(); gate != nil {
+		<-*gate
+	}
+	return id, err
+}
+
+// What is taken back while a refreshed token is being verified refuses it.
+func TestRevokeDuringRefresh(t *testing.T) {
+	for _, code := range []holdfast.Code{holdfast.SessionRevoked, holdfast.PermissionVersionStale} {
+		in(t, func(t *testing.T) {
+			verifier, err := auth.NewJWT(auth.JWTConfig{Secret: secret, DefaultRooms: everyRoom(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := &gated{Authenticator: verifier}
+			w := newWorld(t, server.Config{Authenticator: g})
+			p := w.dial()
+			p.connect(mint(t, auth.Claims{User: "alice", TokenID: "t1", Expires: time.Now().Add(time.Hour)}))
+			gate := make(chan struct{})
+			g.hold.Store(&gate)
+			p.send(`421["auth:refresh",{"token":"` + mint(t, auth.Claims{User: "alice", TokenID: "t2", Expires: time.Now().Add(time.Hour)}) + `"}]`)
+			synctest.Wait()
+			if code == holdfast.SessionRevoked {
+				if err := w.srv.Revoke(t.Context(), auth.Revocation{TokenID: "t2"}); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				w.srv.Bumped(t.Context(), auth.Bump{User: "alice", At: time.Now()})
+				p.want(`42["auth:expiring"`)
+			}
+			close(gate)
+			if got := p.want(`431[{"ok":false`); !strings.Contains(got, string(code)) {
+				t.Errorf("got %s, want %s", got, code)
+			}
+		})
+	}
 }
 
 // store keeps revocations and bumps as a database would.
