@@ -1,0 +1,34 @@
+package pgtest_test
+
+import (
+	"net"
+	"net/url"
+	"testing"
+
+	"github.com/holdfast-dev/holdfast/internal/pgtest"
+)
+
+func TestServer(t *testing.T) {
+	s, err := pgtest.Start(pgtest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := s.Create()
+	if err != nil {
+		t.Error(err)
+	}
+	if err := s.Drop(db); err != nil {
+		t.Error(err)
+	}
+	u, err := url.Parse(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if c, err := net.Dial("tcp", u.Host); err == nil {
+		_ = c.Close()
+		t.Error("it still listens")
+	}
+}
