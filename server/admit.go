@@ -146,8 +146,13 @@ func (l *link) add(c *Conn, identity *holdfast.Identity) bool {
 }
 
 // delayRefusal slows down an address whose credentials are refused again and
-// again; false if the connection has gone meanwhile.
-func (l *link) delayRefusal() bool {
+// again; false if the connection has gone meanwhile. A credential that was good
+// once is no guess: the clients of a whole office come with one when they wake.
+func (l *link) delayRefusal(code holdfast.Code) bool {
+	switch code.Info().Action {
+	case holdfast.ActionRefresh, holdfast.ActionWait, holdfast.ActionReconnect:
+		return true
+	}
 	wait := l.srv.refusals.Fail(l.addr)
 	if wait <= 0 {
 		return true

@@ -222,6 +222,25 @@ func TestRefusalsAreDelayed(t *testing.T) {
 	})
 }
 
+// Clients whose tokens have expired come again with better ones; that is no
+// reason to hold up others behind the same address.
+func TestExpiredTokensAreNotDelayed(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		expired := token(t, "alice", -time.Hour)
+		start := time.Now()
+		for range 20 {
+			p := w.dial()
+			p.send(`40{"token":"` + expired + `"}`)
+			p.want("44{")
+			p.conn.CloseNow()
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("20 refusals took %v", d)
+		}
+	})
+}
+
 func TestConnectionsOfAUser(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t, server.Config{ConnectionsPerUser: 2})

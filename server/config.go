@@ -128,6 +128,12 @@ func (c Config) withDefaults() (Config, error) {
 		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Path %q must begin and end with a slash", c.Path)
 	}
 	setDefault(&c.PlainPath, "/ws")
+	if c.Path == "/" || c.PlainPath == "/" || c.Path == c.PlainPath {
+		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Path and PlainPath need paths of their own below the root")
+	}
+	if !strings.HasPrefix(c.PlainPath, "/") {
+		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.PlainPath %q must begin with a slash", c.PlainPath)
+	}
 	if c.Prefix == "" {
 		c.Prefix = "/api"
 	}

@@ -400,3 +400,29 @@ func TestSlowConsumer(t *testing.T) {
 		}
 	})
 }
+
+// What a handler was given stays as it was sent while more arrives.
+func TestBinaryIsTheHandlersOwn(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		gate := make(chan struct{})
+		server.HandleRaw(w.srv, "keep", func(_ context.Context, _ *server.Conn, args socketio.Args) (socketio.Args, error) {
+			<-gate
+			return args, nil
+		})
+		p := w.connect("alice")
+		for i := range 3 {
+			p.send(fmt.Sprintf(`452-%d["keep",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, i))
+			p.sendBinary([]byte(fmt.Sprintf("first %d", i)))
+			p.sendBinary([]byte(fmt.Sprintf("second %d", i)))
+			synctest.Wait() // so that the next lands where this one was
+		}
+		synctest.Wait()
+		close(gate)
+		for i := range 3 {
+			p.want(fmt.Sprintf(`462-%d[`, i))
+			p.want(fmt.Sprintf("binary:first %d", i))
+			p.want(fmt.Sprintf("binary:second %d", i))
+		}
+	})
+}

@@ -105,7 +105,7 @@ func (p plainWS) admit(l *link, credential auth.Credential, ref json.RawMessage)
 // refuse ends a connection that was not admitted: the client sees the code in
 // a message and in the close, since the handshake itself always succeeds.
 func (plainWS) refuse(l *link, err *holdfast.Error) {
-	if err.Code.Info().Action != holdfast.ActionWait && !l.delayRefusal() {
+	if !l.delayRefusal(err.Code) {
 		return
 	}
 	l.eio.Send(transport.NewTextFrame(jsonws.AppendError(nil, nil, err)))

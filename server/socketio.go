@@ -30,6 +30,11 @@ func (s socketIO) receive(l *link, data []byte, binary bool) {
 	if !complete {
 		return
 	}
+	if n := len(p.Attachments); n > 0 {
+		// The last one aliases the transport's buffer, as the text of a packet
+		// without attachments does.
+		p.Attachments[n-1] = bytes.Clone(p.Attachments[n-1])
+	}
 	if refusal := l.overRate(); refusal != nil {
 		if c := l.conn(p.Namespace); c != nil && p.HasID && isEvent(p) {
 			c.answer(p.ID, socketio.Args{}, refusal, false)

@@ -67,7 +67,7 @@ func (socketIO) refuse(l *link, namespace string, err *holdfast.Error) {
 		l.end(err)
 		return
 	}
-	if !l.delayRefusal() {
+	if !l.delayRefusal(err.Code) {
 		return
 	}
 	l.wasRefused()

@@ -7,6 +7,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/holdfast-dev/holdfast/identity"
 )
 
 type checkCmd struct{ serveFlags }
@@ -55,6 +57,18 @@ func (c *checkCmd) otherwise(e *environment, flag *kong.Flag, value string, p pl
 		if c.Dev {
 			return "**", "--dev"
 		}
+		if p.accounts != nil && !p.elsewhere() {
+			return "**", "--accounts"
+		}
+	case "accounts":
+		if p.accounts != nil {
+			return "true", "--dev"
+		}
+	case "sign-up":
+		if p.accounts != nil && c.Dev {
+			return string(p.accounts.SignUp), "--dev"
+		}
+		return string(identity.SignUpClosed), "default"
 	case "admin-addr":
 		return defaultAdminAddr, "default"
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -26,9 +25,14 @@ type tokenFlags struct {
 	TokenFile string `placeholder:"FILE|-" group:"client" help:"Read the token from this file, anew whenever one is needed; - reads it from stdin."`
 }
 
-// clientFlags are those of the commands that connect.
+// clientFlags are those of the commands that connect a socket.
 type clientFlags struct {
 	tokenFlags
+	connectFlags
+}
+
+// connectFlags are those of all commands that talk to a server.
+type connectFlags struct {
 	Timeout time.Duration `default:"10s" placeholder:"TIME" group:"client" help:"How long to try to reach the server, and to wait for an answer (default 10s)."`
 	CAFile  string        `name:"ca-file" placeholder:"FILE" group:"client" help:"Trust servers that these certificates vouch for, PEM, instead of the system's."`
 }
@@ -96,6 +100,7 @@ func readToken(r io.Reader) (string, error) {
 type connection struct {
 	client *client.Client
 	socket *client.Socket
+	source tokens.Source // nil for none
 	notes  chan struct{} // closed when watch has ended
 	final  chan error    // holds why the socket stopped for good
 }
@@ -104,34 +109,48 @@ type connection struct {
 // connection on stderr from then on.
 func (c *clientFlags) connect(e *environment, address string) (*connection, error) {
 	source, err := c.source(e)
+	if err == nil && source == nil {
+		source, err = c.saved(e, address)
+	}
 	if err != nil {
 		return nil, err
 	}
-	transport, err := c.transport()
+	cl, err := c.client(e, address, source)
 	if err != nil {
 		return nil, err
 	}
-	cl, err := client.New(client.Config{
-		BaseURL: address, Source: source, HTTPClient: &http.Client{Transport: transport},
-		Logger: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		return nil, usagef("%q is no address of a server, such as http://127.0.0.1:8080", address)
-	}
-	conn := &connection{client: cl, socket: cl.Socket(), notes: make(chan struct{}), final: make(chan error, 1)}
+	conn := &connection{client: cl, socket: cl.Socket(), source: source, notes: make(chan struct{}), final: make(chan error, 1)}
 	changes, _ := conn.socket.Changes(64)
 	go conn.watch(e, changes)
 	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
 	defer cancel()
 	if err := conn.socket.Connect(ctx); err != nil {
 		conn.close()
-		return nil, explain(e, err, address, source == nil)
+		return nil, conn.explain(e, err, address)
 	}
 	return conn, nil
 }
 
+// saved returns the tokens of the session that "login" has kept for the server
+// at address; nil if there is none.
+func (c *connectFlags) saved(e *environment, address string) (tokens.Source, error) {
+	server, err := serverURL(address)
+	if err != nil {
+		return nil, err
+	}
+	store, err := e.sessions()
+	if err != nil {
+		return nil, nil // nobody has logged in
+	}
+	saved, err := store.load(server)
+	if err != nil || saved == nil {
+		return nil, err
+	}
+	return &savedSource{e: e, store: store, server: server, flags: c}, nil
+}
+
 // transport is the HTTP transport, which trusts the certificates of CAFile.
-func (c *clientFlags) transport() (*http.Transport, error) {
+func (c *connectFlags) transport() (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if c.CAFile == "" {
 		return transport, nil
@@ -193,6 +212,14 @@ func brief(err error) error {
 	return err
 }
 
+// explain turns the end of the connection into an error that says what to do.
+func (c *connection) explain(e *environment, err error, address string) error {
+	if saved, ok := c.source.(*savedSource); ok && exitCode(err) == exitUnauthenticated && e.ctx.Err() == nil {
+		return saved.explain(brief(err))
+	}
+	return explain(e, err, address, c.source == nil)
+}
+
 // explain turns the end of a connection into an error that says what to do.
 func explain(e *environment, err error, address string, tokenless bool) error {
 	if e.ctx.Err() != nil {
@@ -208,7 +235,7 @@ func explain(e *environment, err error, address string, tokenless bool) error {
 	switch exitCodeOf(refusal.Code) {
 	case exitUnauthenticated:
 		if tokenless {
-			return fmt.Errorf("the server wants a token: set HOLDFAST_TOKEN, or give --token-file; \"holdfast token mint\" makes one: %w", refusal)
+			return fmt.Errorf("the server wants a token: run \"holdfast login\" if it has accounts, or set HOLDFAST_TOKEN, or give --token-file; \"holdfast token mint\" makes one: %w", refusal)
 		}
 		return fmt.Errorf("the server refused the token: %w; \"holdfast token inspect\" shows what is in it, \"holdfast token mint\" makes another", refusal)
 	case exitUnreachable:

@@ -116,6 +116,8 @@ func exitCodeOf(code holdfast.Code) int {
 		return exitForbidden
 	}
 	switch code {
+	case holdfast.InvalidCredentials:
+		return exitUnauthenticated
 	case holdfast.InvalidArgument, holdfast.MessageTooLarge:
 		return exitUsage
 	case holdfast.GoingAway, holdfast.ConnectionLimit, holdfast.RateLimited:

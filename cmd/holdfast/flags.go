@@ -9,9 +9,10 @@ type serveFlags struct {
 	TLSCert   string `name:"tls-cert" placeholder:"FILE" group:"listen" help:"Serve https with this certificate chain, PEM."`
 	TLSKey    string `name:"tls-key" placeholder:"FILE" group:"listen" help:"The certificate's private key, PEM."`
 
-	Dev bool `group:"keys" help:"For trying things out: without another key, make a secret in --data; without --default-rooms, let everybody into every room."`
+	Dev bool `group:"keys" help:"For trying things out: without another key, make a secret in --data; without --default-rooms, let everybody into every room; with accounts that everybody can make."`
 	keyFlags
 	verifyFlags
+	accountFlags
 
 	APIKey          []string `name:"api-key" secret:"" placeholder:"KEY|@FILE" group:"access" help:"A key with which backends publish over HTTP, at least 16 characters; @FILE reads it. Repeatable."`
 	AllowQueryToken bool     `group:"access" help:"Take tokens from ?token= as well. Addresses end up in logs."`
@@ -35,7 +36,27 @@ type keyFlags struct {
 	JWTSecret     string   `name:"jwt-secret" secret:"" placeholder:"SECRET" group:"keys" help:"The secret itself, at least 32 bytes. Better as a file or a variable: command lines can be seen by others."`
 	Issuer        string   `placeholder:"ISS" group:"keys" help:"The iss that tokens have."`
 	Audience      []string `placeholder:"AUD" group:"keys" help:"An aud that tokens have. Repeatable: one of them is enough."`
-	Data          string   `default:"holdfast-data" placeholder:"DIR" group:"keys" help:"Folder for what the server keeps (default ./holdfast-data): the secret that --dev makes."`
+	dataFlags
+}
+
+// dataFlags say where the server keeps things.
+type dataFlags struct {
+	Data string `default:"holdfast-data" placeholder:"DIR" group:"keys" help:"Folder for what the server keeps (default ./holdfast-data): accounts, and the secret that --dev makes."`
+}
+
+// databaseFlags say where accounts are kept.
+type databaseFlags struct {
+	Database string `secret:"" placeholder:"URL" group:"accounts" help:"Keep accounts in this PostgreSQL database, postgres://…, instead of a file in --data. Better as a variable if there is a password in it."`
+}
+
+// accountFlags are about the accounts of "serve".
+type accountFlags struct {
+	Accounts bool `negatable:"" group:"accounts" help:"Keep accounts: sign-up and sign-in, sessions, API keys. On with --dev."`
+	databaseFlags
+	SignUp                string        `name:"sign-up" enum:"open,invite,closed," default:"" placeholder:"WHO" group:"accounts" help:"Who may make an account: open, invite or closed (default closed; open with --dev)."`
+	AccessTokenLifetime   time.Duration `default:"15m" placeholder:"TIME" group:"accounts" help:"How long the tokens of accounts are good (default 15m)."`
+	MailWebhook           string        `placeholder:"URL" group:"accounts" help:"Post mails to be sent here: resets of passwords, verifications, invitations. Without it none are sent; --dev logs them."`
+	MailWebhookSecretFile string        `placeholder:"FILE" group:"accounts" help:"The secret in this file signs what is posted there; at least 32 bytes."`
 }
 
 // verifyFlags say what else makes a token good.

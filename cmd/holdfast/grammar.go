@@ -7,12 +7,19 @@ import "github.com/alecthomas/kong"
 type grammar struct {
 	Config string `placeholder:"FILE" help:"Read flags that are given neither here nor as a variable from this JSON file."`
 
-	Serve   serveCmd   `cmd:"" help:"Run the server."`
-	Token   tokenCmds  `cmd:"" help:"Make tokens and look into them."`
-	Listen  listenCmd  `cmd:"" help:"Join rooms and print their events, one JSON object a line."`
-	Emit    emitCmd    `cmd:"" help:"Publish one event to a room."`
-	Conf    configCmds `cmd:"" name:"config" help:"Look at the configuration."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve   serveCmd        `cmd:"" help:"Run the server."`
+	Token   tokenCmds       `cmd:"" help:"Make tokens and look into them."`
+	Listen  listenCmd       `cmd:"" help:"Join rooms and print their events, one JSON object a line."`
+	Emit    emitCmd         `cmd:"" help:"Publish one event to a room."`
+	Login   loginCmd        `cmd:"" help:"Sign in to a server with accounts; \"listen\" and \"emit\" use the session then."`
+	Logout  logoutCmd       `cmd:"" help:"End that session."`
+	Whoami  whoamiCmd       `cmd:"" help:"Ask the server whose session it is."`
+	User    userCmds        `cmd:"" help:"Make, change and list accounts."`
+	Session sessionCmds     `cmd:"" help:"List and end login sessions."`
+	Key     keyCmds         `cmd:"" help:"Make, list and revoke API keys of backends."`
+	Keys    signingKeysCmds `cmd:"" help:"List and rotate the keys that sign tokens."`
+	Conf    configCmds      `cmd:"" name:"config" help:"Look at the configuration."`
+	Version versionCmd      `cmd:"" help:"Print the version."`
 }
 
 type tokenCmds struct {
@@ -29,11 +36,12 @@ func flagGroups() []kong.Group {
 	return []kong.Group{
 		{Key: "listen", Title: "Addresses:"},
 		{Key: "keys", Title: "Whose tokens are good:"},
+		{Key: "accounts", Title: "Accounts:"},
 		{Key: "access", Title: "Who may do what:"},
 		{Key: "web", Title: "Browsers and proxies:"},
 		{Key: "timing", Title: "Timing and sizes:"},
 		{Key: "log", Title: "Logs:"},
-		{Key: "claims", Title: "What the token says:"},
+		{Key: "claims", Title: "What it says and grants:"},
 		{Key: "client", Title: "Connecting:"},
 	}
 }
@@ -55,18 +63,22 @@ Exit codes:
     0  done
     1  failed for another reason
     2  wrong flags, arguments or configuration
-    3  the token is missing, bad or expired
+    3  not signed in: the token, session or password is missing, bad or expired
     4  not allowed: the room, the action or the origin
     5  the server can't be reached, or says to come back later
   130  interrupted`
 
 // Help implements kong.HelpProvider.
 func (serveCmd) Help() string {
-	return `One of --dev, --jwt-secret-file (or --jwt-secret) and --jwks-url is needed.
+	return `One of --dev, --accounts, --jwt-secret-file (or --jwt-secret) and --jwks-url is needed.
 
-To try it. It keeps a signing secret of its own in ./holdfast-data, so that "holdfast token mint" in the same folder makes tokens for it:
+To try it. It keeps accounts in ./holdfast-data, and a signing secret of its own, so that "holdfast token mint" in the same folder makes tokens for it:
 
     holdfast serve --dev
+
+With accounts, which "holdfast user add" makes. They are in a file in --data, or in PostgreSQL, and can stand beside tokens from elsewhere:
+
+    holdfast serve --addr 0.0.0.0:8080 --accounts --public-url https://rt.example.com
 
 With the secret that your backend signs its tokens with. A token that names no rooms gets --default-rooms, which has no default here:
 
@@ -131,7 +143,7 @@ func (listenCmd) Help() string {
     holdfast listen --count 1 http://127.0.0.1:8080 board-7 board-8
     holdfast listen --since k3Jx9a:41 http://127.0.0.1:8080 board-7
 
-Each line is {"room","event","data","epoch","offset","id"?,"from"?}. Notes about the connection are on stderr. It comes back by itself after a cut, and prints what was missed. --token-file is read again at each connection and renewal, so that whoever writes it can keep it fresh.
+Each line is {"room","event","data","epoch","offset","id"?,"from"?}. Notes about the connection are on stderr. It comes back by itself after a cut, and prints what was missed. --token-file is read again at each connection and renewal, so that whoever writes it can keep it fresh. Without a token, the session of "holdfast login" counts.
 
 The exit code is 0 after --count events, or at Ctrl-C or SIGTERM if there is no --count; with one that was not reached it is 130. A token that can't be renewed ends it with 3, a lost room with 4.`
 }
@@ -145,6 +157,81 @@ func (emitCmd) Help() string {
     date +%s | holdfast emit http://127.0.0.1:8080 lobby tick -
 
 Waits until the server has the event and prints where in the room's history it stands: {"epoch","offset"}. Needs the right to publish in the room, not to be in it. With --id, publishing the same event again is answered with the same place and changes nothing.`
+}
+
+// Help implements kong.HelpProvider.
+func (loginCmd) Help() string {
+	return `Examples:
+
+    holdfast login https://rt.example.com
+    pass show rt | holdfast login --email ann@example.com https://rt.example.com
+    holdfast listen https://rt.example.com lobby
+
+The password and, where there is a second factor, its code are asked for at the terminal, which does not show them. If stdin is something else, they are its first lines: the address if there is no --email, the password, the code.
+
+The session is kept in a file that only you can read, in the folder holdfast/sessions of your configuration ($XDG_CONFIG_HOME), one for each server. Commands that use it renew its token when that is due.`
+}
+
+// Help implements kong.HelpProvider.
+func (logoutCmd) Help() string {
+	return `Examples:
+
+    holdfast logout
+    holdfast logout https://rt.example.com`
+}
+
+// Help implements kong.HelpProvider.
+func (whoamiCmd) Help() string {
+	return `Examples:
+
+    holdfast whoami
+    holdfast whoami https://rt.example.com
+
+Prints the user and the session as JSON. Exit code 3: there is no session, or not any more.`
+}
+
+const storeHelp = `
+
+Works on the accounts in --data or --database, whether "holdfast serve" is running on them or not; one that is learns of it within a second.`
+
+// Help implements kong.HelpProvider.
+func (userAddCmd) Help() string {
+	return `Examples:
+
+    holdfast user add ann@example.com --name Ann --role admin
+    pass show ann | holdfast user add ann@example.com --room 'board-*' --action 'todo.*'
+
+The password is asked for at the terminal, or read from stdin's first line. It has at least 8 characters.` + storeHelp
+}
+
+// Help implements kong.HelpProvider.
+func (userGrantCmd) Help() string {
+	return `Examples:
+
+    holdfast user grant ann@example.com --role admin --room 'board-*=join' --room 'board-7'
+    holdfast user grant ann@example.com --nothing
+
+What is not named is taken away. Open connections have the new rights at once, and lose the rooms that they may not be in any more.` + storeHelp
+}
+
+// Help implements kong.HelpProvider.
+func (keyCreateCmd) Help() string {
+	return `Examples:
+
+    holdfast key create --scope publish --room 'board-*' --name todo-api
+    curl -X POST https://rt.example.com/api/rooms/board-7/events -H "Authorization: Bearer $(cat key)" -H 'Content-Type: application/json' -d '{"event":"ping","data":1}'
+
+The key is the only thing on stdout.` + storeHelp
+}
+
+// Help implements kong.HelpProvider.
+func (sessionEndCmd) Help() string {
+	return `Examples:
+
+    holdfast session end ann@example.com --all
+    holdfast session end ann@example.com "$(holdfast session list ann@example.com | head -1 | jq -r .id)"
+
+The connections of the session are closed with SESSION_REVOKED.` + storeHelp
 }
 
 // Help implements kong.HelpProvider.

@@ -80,7 +80,7 @@ func (l *listenCmd) Run(e *environment) error {
 	case err := <-done:
 		return err
 	case err := <-conn.final:
-		return explain(e, err, l.URL, false)
+		return conn.explain(e, err, l.URL)
 	case <-e.ctx.Done():
 		if l.Count > 0 {
 			return errInterrupted

@@ -11,19 +11,28 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/identity"
 	"github.com/holdfast-dev/holdfast/server"
 )
 
 // plan is what the flags of "serve" add up to. Making it changes nothing.
 type plan struct {
 	jwt    auth.JWTConfig // without the secret that --dev makes
-	keys   *auth.APIKeys  // nil for none
-	secret string         // where the secret came from; "" for none
+	keys   auth.APIKeysConfig
+	secret string // where the secret came from; "" for none
+	// accounts is nil for none.
+	accounts *identity.Config
 	// makeSecret says that the secret is the one that --dev makes.
 	makeSecret bool
+}
+
+// elsewhere reports whether tokens of others than the accounts are good.
+func (p plan) elsewhere() bool {
+	return len(p.jwt.Secret) > 0 || p.jwt.JWKSURL != "" || p.makeSecret
 }
 
 // plan works out the configuration. The error holds all that is wrong with it.
@@ -33,17 +42,20 @@ func (s *serveFlags) plan(e *environment) (plan, error) {
 	check := wrong.add
 
 	s.standardNames(e)
-	key, err := s.configured(e, s.JWKSURL != "")
+	accounts := s.withAccounts(e)
+	key, err := s.configured(e, s.JWKSURL != "" || accounts && !s.Dev)
 	check(err)
 	p.secret = key.origin
 	if err == nil && key.secret == nil && s.JWKSURL == "" {
 		p.makeSecret = s.Dev
-		if s.Dev {
+		switch {
+		case s.Dev:
 			p.secret = s.devSecretPath()
-		} else {
+		case !accounts:
 			check(errNoKey())
 		}
 	}
+	needsRooms := err != nil || key.secret != nil || s.JWKSURL != "" || !accounts
 	if s.Dev && key.secret == nil {
 		check(s.loopback())
 	}
@@ -52,7 +64,7 @@ func (s *serveFlags) plan(e *environment) (plan, error) {
 	if err == nil && rooms == nil {
 		if s.Dev {
 			rooms = everyRoom()
-		} else {
+		} else if needsRooms {
 			check(usagef("default-rooms is not set, and nobody but you can know what a token that names no rooms may do: give --default-rooms '**' for every room, or patterns such as 'board-*,lobby', or '!**' for none"))
 		}
 	}
@@ -61,6 +73,10 @@ func (s *serveFlags) plan(e *environment) (plan, error) {
 	}
 	p.keys, err = s.apiKeys(e)
 	check(err)
+	if accounts {
+		p.accounts, err = s.accountsConfig(p, rooms)
+		check(err)
+	}
 	check(s.tryOut(p))
 	check(s.sane())
 	return p, wrong.err()
@@ -70,7 +86,8 @@ func errNoKey() error {
 	return usagef(`there is no key to check tokens by. Give one of:
   --jwt-secret-file FILE  the secret that your backend signs tokens with (or the variable HOLDFAST_JWT_SECRET)
   --jwks-url URL          where your identity provider publishes its keys
-  --dev                   to try things out, with a secret made here`)
+  --accounts              to have accounts here, with keys made here
+  --dev                   to try things out, with accounts and a secret made here`)
 }
 
 // loopback refuses a dev server with no secret of its own that others could
@@ -89,33 +106,27 @@ func (s *serveFlags) loopback() error {
 	return usagef("--dev is for this machine alone, and addr %s can be reached from others: use 127.0.0.1, or give a secret of yours (--jwt-secret-file)", s.Addr)
 }
 
-// apiKeys makes the checker of API keys.
-func (s *serveFlags) apiKeys(e *environment) (*auth.APIKeys, error) {
-	if len(s.APIKey) == 0 {
-		return nil, nil
-	}
+// apiKeys are those given by flags.
+func (s *serveFlags) apiKeys(e *environment) (cfg auth.APIKeysConfig, err error) {
 	from := e.flags.of("api-key")
-	var cfg auth.APIKeysConfig
 	for _, given := range s.APIKey {
 		key := auth.Secret(given)
 		if path, ok := strings.CutPrefix(given, "@"); ok {
-			var err error
 			if key, err = readSecret(path); err != nil {
-				return nil, usagef("api-key from %s: file %s: %w", from, path, err)
+				return cfg, usagef("api-key from %s: file %s: %w", from, path, err)
 			}
 		}
 		if len(key) < minAPIKey {
-			return nil, usagef("api-key from %s: a key needs at least %d characters (try: openssl rand -hex 16)", from, minAPIKey)
+			return cfg, usagef("api-key from %s: a key needs at least %d characters (try: openssl rand -hex 16)", from, minAPIKey)
 		}
 		if err := addKey(&cfg, key); err != nil {
-			return nil, usagef("api-key from %s: %w", from, err)
+			return cfg, usagef("api-key from %s: %w", from, err)
 		}
 	}
-	keys, err := auth.NewAPIKeys(cfg)
-	if err != nil {
-		return nil, usageError{err: err}
+	if _, err := auth.NewAPIKeys(cfg); err != nil {
+		return cfg, usageError{err: err}
 	}
-	return keys, nil
+	return cfg, nil
 }
 
 // minAPIKey is how short an API key may be, in bytes.
@@ -138,7 +149,7 @@ func (s *serveFlags) tryOut(p plan) error {
 			wrong.add(usagef("jwks-url must be an https or http URL"))
 		}
 	}
-	trial := s.config(p, nil, slog.New(slog.DiscardHandler))
+	trial := s.config(slog.New(slog.DiscardHandler))
 	trial.Authenticator = auth.Func(nil)
 	if srv, err := server.New(trial); err != nil {
 		wrong.add(usageError{err: err})
@@ -172,14 +183,13 @@ func (s *serveFlags) sane() error {
 	check(s.DrainTimeout < 0, "drain-timeout can't be negative")
 	check(s.PingInterval <= 0 || s.PingTimeout <= 0, "ping-interval and ping-timeout must be more than nothing")
 	check(s.MaxPayload <= 0, "max-payload must be more than nothing")
+	check(s.AccessTokenLifetime < time.Second || s.AccessTokenLifetime > auth.DefaultMaxLifetime, "access-token-lifetime must be between 1s and %v", auth.DefaultMaxLifetime)
 	return wrong.err()
 }
 
-// config is the configuration of the server.
-func (s *serveFlags) config(p plan, verifier *auth.JWT, log *slog.Logger) server.Config {
+// config is the configuration of the server, without who may come in.
+func (s *serveFlags) config(log *slog.Logger) server.Config {
 	return server.Config{
-		Authenticator:   verifier,
-		APIKeys:         p.keys,
 		PublicURL:       s.PublicURL,
 		AllowedOrigins:  s.AllowedOrigin,
 		TrustedProxies:  s.TrustedProxy,

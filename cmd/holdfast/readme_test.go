@@ -40,25 +40,27 @@ func readme(t *testing.T, heading string) (string, []block) {
 	return text, blocks
 }
 
-// TestReadmeQuickstart compares what the quickstart has people type with the
-// files of the script that runs it.
-func TestReadmeQuickstart(t *testing.T) {
-	script, err := txtar.ParseFile(filepath.Join("testdata", "script", "quickstart.txtar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var typed, run []string
-	_, blocks := readme(t, "Quickstart")
-	for _, b := range blocks {
-		if b.language != "json" {
-			typed = append(typed, b.text)
+// TestReadmeScripts compares what the README has people type with the files
+// of the scripts that run it.
+func TestReadmeScripts(t *testing.T) {
+	for heading, name := range map[string]string{"Quickstart": "quickstart.txtar", "Accounts": "readme_accounts.txtar"} {
+		script, err := txtar.ParseFile(filepath.Join("testdata", "script", name))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, file := range script.Files {
-		run = append(run, string(file.Data))
-	}
-	if diff := cmp.Diff(run, typed); diff != "" {
-		t.Errorf("quickstart.txtar runs (-) something else than README.md shows (+):\n%s", diff)
+		var typed, run []string
+		_, blocks := readme(t, heading)
+		for _, b := range blocks {
+			if b.language != "json" {
+				typed = append(typed, b.text)
+			}
+		}
+		for _, file := range script.Files {
+			run = append(run, string(file.Data))
+		}
+		if diff := cmp.Diff(run, typed); diff != "" {
+			t.Errorf("%s runs (-) something else than README.md shows (+):\n%s", name, diff)
+		}
 	}
 }
 

@@ -125,6 +125,7 @@ func TestExitCode(t *testing.T) {
 		{problems{errors.New("x"), usagef("y")}, exitUsage},
 		{fmt.Errorf("x: %w", holdfast.TokenExpired.New()), exitUnauthenticated},
 		{holdfast.SessionRevoked, exitUnauthenticated},
+		{holdfast.InvalidCredentials.New(), exitUnauthenticated},
 		{holdfast.Forbidden.New(), exitForbidden},
 		{holdfast.OriginNotAllowed.New(), exitForbidden},
 		{holdfast.InvalidArgument.New(), exitUsage},

@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/auth"
-	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/identity"
+	"github.com/holdfast-dev/holdfast/standalone"
 )
 
 type serveCmd struct{ serveFlags }
@@ -61,16 +62,11 @@ func (s *serveCmd) Run(e *environment) error {
 		defer admin.Close()
 	}
 
-	p.jwt.Logger = log
-	verifier, err := auth.NewJWT(p.jwt)
+	srv, done, err := s.start(e, p, log)
 	if err != nil {
-		return usageError{err: err}
+		return err
 	}
-	defer verifier.Close()
-	srv, err := server.New(s.config(p, verifier, log))
-	if err != nil {
-		return usageError{err: err}
-	}
+	defer done()
 
 	address := "http://" + listener.Addr().String()
 	if certificate != nil {
@@ -82,13 +78,49 @@ func (s *serveCmd) Run(e *environment) error {
 	if s.Dev {
 		s.hint(e, address, p)
 	}
-	log.Info("serving", "addr", listener.Addr().String(), "admin", addrOf(admin), "secret", p.secret, "jwks", s.JWKSURL != "")
+	log.Info("serving", "addr", listener.Addr().String(), "admin", addrOf(admin), "secret", p.secret, "jwks", s.JWKSURL != "", "accounts", p.accounts != nil)
 	return s.serve(e.ctx, srv, log, listener, certificate, admin)
+}
+
+// start makes the server and what it works with. Whoever has shut the server
+// down calls done.
+func (s *serveCmd) start(e *environment, p plan, log *slog.Logger) (srv *standalone.Standalone, done func(), err error) {
+	cfg := standalone.Config{Config: s.config(log), Identity: p.accounts, Keys: p.keys}
+	done = func() {}
+	if p.elsewhere() {
+		p.jwt.Logger = log
+		verifier, err := auth.NewJWT(p.jwt)
+		if err != nil {
+			return nil, nil, usageError{err: err}
+		}
+		cfg.Authenticator = verifier
+		done = func() { _ = verifier.Close() } // always nil
+	}
+	if p.accounts != nil {
+		if err := makeDataDir(s.Data); err != nil {
+			done()
+			return nil, nil, err
+		}
+		if s.Dev && p.accounts.Mailer == nil {
+			p.accounts.Mailer = identity.LogMailer{Logger: log}
+		}
+		if p.accounts.SignUp == identity.SignUpOpen && s.loopback() != nil {
+			log.Warn("everybody who can reach this address can make an account (--sign-up)")
+		}
+	}
+	if srv, err = standalone.New(e.ctx, cfg); err != nil {
+		done()
+		if e.ctx.Err() != nil {
+			err = errInterrupted
+		}
+		return nil, nil, err
+	}
+	return srv, done, nil
 }
 
 // serve runs the HTTP servers until ctx ends or one of them fails, and then
 // drains.
-func (s *serveCmd) serve(ctx context.Context, srv *server.Server, log *slog.Logger, listener net.Listener, certificate *tls.Certificate, admin net.Listener) error {
+func (s *serveCmd) serve(ctx context.Context, srv *standalone.Standalone, log *slog.Logger, listener net.Listener, certificate *tls.Certificate, admin net.Listener) error {
 	public := s.httpServer(srv, log)
 	if certificate != nil {
 		public.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
@@ -126,7 +158,7 @@ func (s *serveCmd) serve(ctx context.Context, srv *server.Server, log *slog.Logg
 
 // drain ends the connections, then the listener. What is not over after
 // --drain-timeout is cut off.
-func (s *serveCmd) drain(srv *server.Server, public *http.Server, log *slog.Logger) {
+func (s *serveCmd) drain(srv *standalone.Standalone, public *http.Server, log *slog.Logger) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
 	defer cancel()

@@ -73,31 +73,11 @@ func (m *mintCmd) permissions() (*auth.ClaimedPermissions, error) {
 	if len(m.Room) == 0 && len(m.Action) == 0 {
 		return nil, nil
 	}
-	claimed := &auth.ClaimedPermissions{Actions: m.Action}
-	if len(m.Room) == 0 {
-		return claimed, nil
-	}
-	all := holdfast.AllVerbs.Names()
-	patterns, verbs := make(map[string][]string, len(m.Room)), false
-	for _, room := range m.Room {
-		pattern, list := room, all
-		if i := strings.LastIndexByte(room, '='); i >= 0 {
-			pattern, list, verbs = room[:i], strings.Split(room[i+1:], ","), true
-		}
-		if _, twice := patterns[pattern]; twice {
-			return nil, usagef("--room %q is there twice", pattern)
-		}
-		patterns[pattern] = list
-	}
-	rooms, err := holdfast.RoomList(m.Room...)
-	if verbs {
-		rooms, err = holdfast.RoomMap(patterns)
-	}
+	rooms, err := roomFlags(m.Room)
 	if err != nil {
-		return nil, usagef("--room: %s", holdfast.AsError(err).Message)
+		return nil, err
 	}
-	claimed.Rooms = &rooms
-	return claimed, nil
+	return &auth.ClaimedPermissions{Rooms: rooms, Actions: m.Action}, nil
 }
 
 // writeOwn writes a file that only its owner can read.
