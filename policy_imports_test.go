@@ -38,6 +38,7 @@ var halves = map[string]half{
 	"redisbroker":        server,
 	"internal/guard":     server,
 	"internal/httpjson":  server,
+	"internal/redact":    server,
 	"internal/transport": server,
 	"server":             server,
 	"standalone":         server,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/internal/redact"
 )
 
 // SignUpPolicy says who may make an account for himself.
@@ -203,6 +204,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = slog.New(redact.New(c.Logger.Handler()))
 	c.Argon2 = c.Argon2.withDefaults()
 	return c, nil
 }

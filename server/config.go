@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/redact"
 )
 
 // Config configures a Server. Only Authenticator is required; the zero value
@@ -105,8 +106,8 @@ type Config struct {
 
 	// Node names this node in connection ids: random.
 	Node string
-	// Logger gets what is worth knowing; tokens and payloads never are. Nil:
-	// slog.Default.
+	// Logger gets what is worth knowing; tokens and payloads never are, and
+	// what looks like one is redacted. Nil: slog.Default.
 	Logger *slog.Logger
 }
 
@@ -163,6 +164,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Logger = slog.New(redact.New(c.Logger.Handler()))
 	return c, nil
 }
 
