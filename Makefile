@@ -14,10 +14,11 @@ test: setup
 
 drill: setup # FUZZTIME=30s for each fuzz target, then every test five times
 	./scripts/fuzz.sh
+	HOLDFAST_FLOOD=10000 $(GO) test -run Flood -v ./server
 	$(GO) test -race -count=5 ./...
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./auth ./hub ./internal/transport
+	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast

@@ -29,7 +29,7 @@ var secret = []byte("0123456789abcdef0123456789abcdef")
 
 // world is a server on an in-memory network.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	srv  *server.Server
 	net  *memnet.Listener
 	http *http.Server
@@ -38,7 +38,7 @@ type world struct {
 
 // newWorld starts a server whose identities come from tokens signed with
 // secret. It ends with the test, or within the bubble by close.
-func newWorld(t *testing.T, cfg server.Config) *world {
+func newWorld(t testing.TB, cfg server.Config) *world {
 	t.Helper()
 	w := &world{t: t, net: memnet.Listen(), log: new(bytes.Buffer)}
 	if cfg.Authenticator == nil {
@@ -71,7 +71,7 @@ func newWorld(t *testing.T, cfg server.Config) *world {
 	return w
 }
 
-func everyRoom(t *testing.T) *holdfast.RoomPermissions {
+func everyRoom(t testing.TB) *holdfast.RoomPermissions {
 	rooms, err := holdfast.RoomList("**")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func (w *world) client() *http.Client {
 }
 
 // token mints a token for sub that lasts ttl; more are claims as JSON.
-func token(t *testing.T, sub string, ttl time.Duration, more ...string) string {
+func token(t testing.TB, sub string, ttl time.Duration, more ...string) string {
 	t.Helper()
 	claims := auth.Claims{User: sub, IssuedAt: time.Now().Add(min(0, 2*ttl)), Expires: time.Now().Add(ttl)}
 	for _, m := range more {
@@ -107,7 +107,7 @@ func token(t *testing.T, sub string, ttl time.Duration, more ...string) string {
 
 // peer is a client that speaks the wire by hand.
 type peer struct {
-	t    *testing.T
+	t    testing.TB
 	conn *websocket.Conn
 	ctx  context.Context
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // mint mints a token with any claims.
-func mint(t *testing.T, c auth.Claims) string {
+func mint(t testing.TB, c auth.Claims) string {
 	t.Helper()
 	signed, err := auth.Mint(auth.SigningKey{Secret: secret}, c)
 	if err != nil {
