@@ -39,7 +39,7 @@ func (l *link) credential(payload json.RawMessage) auth.Credential {
 		payload = nil
 	}
 	c := auth.Credential{Payload: payload, Header: l.srv.credentialHeader(r.Header), RemoteAddr: r.RemoteAddr, TLS: r.TLS}
-	if l.srv.cfg.AllowQueryToken && !hasSessionCookie(c.Header) { // the cookie comes first
+	if l.srv.cfg.AllowQueryToken && !l.srv.hasSession(c.Header) { // the cookie comes first
 		c = c.WithQueryToken(r.URL.Query().Get("token"))
 	}
 	return c
@@ -54,6 +54,26 @@ func (s *Server) credentialHeader(h http.Header) http.Header {
 	h = h.Clone()
 	h.Del("Cookie")
 	return h
+}
+
+// SessionFinder is an Authenticator that knows sessions by cookies of other
+// names than Holdfast's own, such as auth.BearerOrCookie with Better Auth's. A
+// plain WebSocket that comes with one is admitted by it at once, instead of
+// waiting for its first message, and a token in the query does not count.
+type SessionFinder interface {
+	// HasSession reports whether there is such a cookie, good or bad. It asks
+	// nobody.
+	HasSession(h http.Header) bool
+}
+
+// hasSession reports whether there is a cookie that names a session, good or
+// bad.
+func (s *Server) hasSession(h http.Header) bool {
+	if hasSessionCookie(h) {
+		return true
+	}
+	f, ok := s.cfg.Authenticator.(SessionFinder)
+	return ok && f.HasSession(h)
 }
 
 // hasSessionCookie reports whether there is one of the cookies that name a
@@ -96,6 +116,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 		return holdfast.Errorf(holdfast.Forbidden, "This connection belongs to another user")
 	}
 	c := &Conn{link: l, ns: ns, payload: payload, sid: l.id}
+	c.ctx, c.cancel = context.WithCancel(l.ctx)
 	if ns.name != "/" {
 		c.sid = rand.Text()
 	}
@@ -105,6 +126,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 		Sink: c, Encoder: l.proto.encoder(ns.name), Left: c.left,
 	})
 	if err != nil {
+		c.cancel()
 		return err
 	}
 	c.session = session
@@ -114,10 +136,11 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 			return err
 		}
 	}
-	if !l.add(c, identity) {
+	if !l.add(c) {
 		c.leave()
 		return nil // it ended meanwhile
 	}
+	l.adopt(identity)
 	// Revoke looks at the connections after the ledger was written; this one
 	// may have been added after that.
 	if err := l.srv.ledger.check(identity); err != nil {
@@ -129,7 +152,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 }
 
 // add makes c one of the link's namespaces; false if the link has ended.
-func (l *link) add(c *Conn, identity *holdfast.Identity) bool {
+func (l *link) add(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -137,10 +160,6 @@ func (l *link) add(c *Conn, identity *holdfast.Identity) bool {
 	}
 	l.conns = append(l.conns, c)
 	l.settle()
-	if l.identity == nil || identity.Expires.After(l.identity.Expires) || identity.Expires.IsZero() {
-		l.identity = identity
-		l.life.follow(l, identity)
-	}
 	l.refused = false
 	return true
 }
@@ -167,14 +186,13 @@ func (l *link) delayRefusal(code holdfast.Code) bool {
 	}
 }
 
-// wasRefused gives a client that is in no namespace time for another CONNECT.
+// wasRefused leaves a client that is in no namespace what is left of its time
+// for another CONNECT.
 func (l *link) wasRefused() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused = true
-	if len(l.conns) == 0 {
-		l.life.awaitConnect(l)
-	}
+	l.life.resume(l)
 }
 
 // disconnect takes the connection out of a namespace at the client's wish.
@@ -188,12 +206,19 @@ func (l *link) disconnect(namespace string) {
 			break
 		}
 	}
-	if len(l.conns) == 0 && !l.ended {
+	full := false
+	if gone != nil && len(l.conns) == 0 && !l.ended {
+		// It counts as it did before it was admitted.
+		l.pending = l.srv.unauthenticated.acquire(l.addr)
+		full = !l.pending
 		l.life.awaitConnect(l)
 	}
 	l.mu.Unlock()
 	if gone != nil {
 		gone.leave()
+	}
+	if full {
+		l.end(holdfast.ConnectionLimit.New())
 	}
 }
 

@@ -23,17 +23,19 @@ type Conn struct {
 	payload json.RawMessage
 
 	session *hub.Session // set before any handler sees the Conn
+	ctx     context.Context
+	cancel  context.CancelFunc // ends ctx when the namespace is left
 
 	state atomic.Pointer[identityState] // replaced by each refresh
 
 	open atomic.Bool // the client knows that it is connected
+	gone atomic.Bool // it has left the namespace
 
 	mu      sync.Mutex   // guards what follows
 	held    []*hub.Frame // what was sent before open
 	heldLen int
 	acks    map[uint64]chan socketio.Args
 	nextAck uint64
-	gone    bool
 }
 
 // identityState is an identity with a context that carries it.
@@ -52,8 +54,9 @@ func (c *Conn) Namespace() string { return c.ns.name }
 // Identity returns who this is now; a refresh replaces it.
 func (c *Conn) Identity() *holdfast.Identity { return c.state.Load().identity }
 
-// Context carries the identity and ends when the connection is gone. Events
-// that had arrived by then are still handled, within 5 s, before it ends.
+// Context carries the identity and ends when the client has left the namespace
+// or the connection is gone. Events that had arrived by then are still
+// handled, within 5 s, before it ends.
 func (c *Conn) Context() context.Context { return c.state.Load().ctx }
 
 // Payload returns the auth payload of the client's CONNECT as it was sent;
@@ -125,6 +128,8 @@ func (c *Conn) EmitAck(ctx context.Context, event string, args ...any) (socketio
 		return socketio.Args{}, ctx.Err()
 	case <-c.link.eio.Context().Done():
 		return socketio.Args{}, errGone()
+	case <-c.ctx.Done():
+		return socketio.Args{}, errGone()
 	}
 }
 
@@ -186,6 +191,9 @@ func (c *Conn) notify(n notice) { c.Send(c.link.proto.notice(c, n)) }
 // Send implements hub.Sink. What is sent before the client knows that it is
 // connected waits until it does.
 func (c *Conn) Send(f *hub.Frame) bool {
+	if c.gone.Load() {
+		return false
+	}
 	if c.open.Load() {
 		return c.link.eio.Send(f)
 	}
@@ -194,13 +202,16 @@ func (c *Conn) Send(f *hub.Frame) bool {
 		c.mu.Unlock()
 		return c.link.eio.Send(f)
 	}
-	defer c.mu.Unlock()
-	if c.gone || c.heldLen+f.Size() > c.link.srv.cfg.QueueBytes {
-		return false
+	fits := c.heldLen+f.Size() <= c.link.srv.cfg.QueueBytes
+	if fits {
+		c.held = append(c.held, f)
+		c.heldLen += f.Size()
 	}
-	c.held = append(c.held, f)
-	c.heldLen += f.Size()
-	return true
+	c.mu.Unlock()
+	if !fits {
+		c.link.eio.Close(holdfast.SlowConsumer.New())
+	}
+	return fits
 }
 
 // Pace implements hub.Pacer: it waits until there is room in the queue for
@@ -236,7 +247,7 @@ func (c *Conn) release(first ...*hub.Frame) {
 func (c *Conn) expectAck() (uint64, chan socketio.Args, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone {
+	if c.gone.Load() {
 		return 0, nil, errGone()
 	}
 	if len(c.acks) >= pendingAcks {
@@ -272,11 +283,10 @@ func (c *Conn) resolveAck(id uint64, args socketio.Args) {
 
 // leave ends the namespace's part of a connection.
 func (c *Conn) leave() {
+	c.gone.Store(true)
+	c.cancel()
 	c.mu.Lock()
-	c.gone = true
 	c.held = nil
 	c.mu.Unlock()
-	if c.session != nil {
-		c.session.Close()
-	}
+	c.session.Close()
 }

@@ -12,16 +12,22 @@ import (
 type lifetime struct {
 	timer *time.Timer
 	stage stage
+	at    time.Time // when the timer is due
 	exp   time.Time // when the present identity expires
 	// deadline is when the link ends, and code why.
 	deadline time.Time
 	code     holdfast.Code
+	// connectBy is when the time for a CONNECT ends, and pausedAt since when
+	// it has stood still.
+	connectBy time.Time
+	pausedAt  time.Time
 }
 
 type stage uint8
 
 const (
 	stageConnect  stage = iota // no namespace is connected
+	stagePaused                // none is, and a CONNECT is being looked at
 	stageWarn                  // waits for the time of auth:expiring
 	stageExpire                // waits for expiry and the grace
 	stageForever               // nothing to wait for
@@ -40,15 +46,25 @@ func (f *lifetime) awaitConnect(l *link) {
 		return
 	}
 	f.stage = stageConnect
+	f.connectBy = time.Now().Add(l.srv.cfg.ConnectTimeout)
 	f.set(l, l.srv.cfg.ConnectTimeout)
 }
 
-// pause waits for nothing while a CONNECT is being looked at, which takes as
-// long as it takes.
+// pause lets the time for a CONNECT stand still while one is being looked at,
+// which takes as long as it takes.
 func (f *lifetime) pause() {
 	if f.stage == stageConnect {
-		f.stage = stageForever
+		f.stage, f.pausedAt = stagePaused, time.Now()
 		f.timer.Stop()
+	}
+}
+
+// resume lets it go on: a CONNECT that was refused earns no new time.
+func (f *lifetime) resume(l *link) {
+	if f.stage == stagePaused {
+		f.stage = stageConnect
+		f.connectBy = f.connectBy.Add(time.Since(f.pausedAt))
+		f.set(l, time.Until(f.connectBy))
 	}
 }
 
@@ -78,7 +94,7 @@ func (f *lifetime) follow(l *link, identity *holdfast.Identity) {
 // shorten ends the link at deadline for code, unless it ends before that.
 func (f *lifetime) shorten(l *link, deadline time.Time, code holdfast.Code) {
 	switch {
-	case f.stage == stageFinished, f.stage == stageConnect:
+	case f.stage == stageFinished, f.stage == stageConnect, f.stage == stagePaused:
 		return
 	case f.stage == stageForever, deadline.Before(f.deadline):
 		f.stage, f.deadline, f.code = stageExpire, deadline, code
@@ -88,6 +104,7 @@ func (f *lifetime) shorten(l *link, deadline time.Time, code holdfast.Code) {
 
 func (f *lifetime) set(l *link, wait time.Duration) {
 	wait = max(wait, 0)
+	f.at = time.Now().Add(wait)
 	if f.timer == nil {
 		f.timer = time.AfterFunc(wait, l.due)
 		return
@@ -107,6 +124,11 @@ func (f *lifetime) stop() {
 func (l *link) due() {
 	l.mu.Lock()
 	f := &l.life
+	if left := time.Until(f.at); left > 0 && f.stage != stageFinished {
+		f.timer.Reset(left)
+		l.mu.Unlock()
+		return
+	}
 	switch f.stage {
 	case stageConnect:
 		idle := len(l.conns) == 0
@@ -124,12 +146,7 @@ func (l *link) due() {
 			c.notify(n)
 		}
 	case stageExpire:
-		left, code := time.Until(f.deadline), f.code
-		if left > 0 {
-			f.set(l, left)
-			l.mu.Unlock()
-			return
-		}
+		code := f.code
 		l.mu.Unlock()
 		l.end(code.New())
 	default:
@@ -157,14 +174,8 @@ func (l *link) refresh(token string) (expiry, error) {
 		l.mu.Unlock()
 		return expiry{}, holdfast.Errorf(holdfast.Forbidden, "The token belongs to another user")
 	}
-	l.identity = identity
-	l.life.follow(l, identity)
-	conns := append([]*Conn(nil), l.conns...)
 	l.mu.Unlock()
-	for _, c := range conns {
-		c.setIdentity(identity)
-		c.session.SetIdentity(identity)
-	}
+	l.adopt(identity)
 	// What was taken back while the token was verified did not see it here.
 	if err := l.srv.ledger.check(identity); err != nil {
 		if err.Code != holdfast.PermissionVersionStale {
@@ -178,7 +189,7 @@ func (l *link) refresh(token string) (expiry, error) {
 
 // setIdentity makes identity the one that handlers see.
 func (c *Conn) setIdentity(identity *holdfast.Identity) {
-	c.state.Store(&identityState{identity: identity, ctx: holdfast.WithIdentity(c.link.ctx, identity)})
+	c.state.Store(&identityState{identity: identity, ctx: holdfast.WithIdentity(c.ctx, identity)})
 }
 
 // left tells the client that it lost a room.

@@ -62,9 +62,13 @@ type link struct {
 
 	work workQueue
 
-	mu       sync.Mutex // guards what follows
-	conns    []*Conn    // admitted, at most one a namespace
-	identity *holdfast.Identity
+	// swap is held while an identity is put in place everywhere, so that of two
+	// the later one wins everywhere. It is taken before mu.
+	swap sync.Mutex
+
+	mu       sync.Mutex         // guards what follows
+	conns    []*Conn            // admitted, at most one a namespace
+	identity *holdfast.Identity // the one verified last: all namespaces have it
 	life     lifetime
 	pending  bool // counts among its address's unauthenticated connections
 	refused  bool // a CONNECT was refused
@@ -91,11 +95,7 @@ func (l *link) Closed(_ *transport.Conn, err error) {
 	if err != nil {
 		l.srv.log.Debug("connection ended", "connection", l.id, "code", string(holdfast.CodeOf(err)), "err", err)
 	}
-	if l.work.finish(l) {
-		return // nothing was waiting: finished at once
-	}
-	timer := time.AfterFunc(lastEvents, l.cancel)
-	context.AfterFunc(l.ctx, func() { timer.Stop() })
+	l.work.finish(l)
 }
 
 // finished runs once, when the connection is gone and its last event handled.
@@ -126,6 +126,30 @@ func (l *link) end(err *holdfast.Error) {
 		c.notify(notice{name: "auth:closing", err: err})
 	}
 	l.eio.Close(err)
+}
+
+// adopt makes identity that of all the link's namespaces.
+func (l *link) adopt(identity *holdfast.Identity) {
+	l.swap.Lock()
+	defer l.swap.Unlock()
+	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return
+	}
+	l.identity = identity
+	l.life.follow(l, identity)
+	conns := append([]*Conn(nil), l.conns...)
+	l.mu.Unlock()
+	apply(conns, identity)
+}
+
+// apply gives namespaces their identity; the link's swap is held.
+func apply(conns []*Conn, identity *holdfast.Identity) {
+	for _, c := range conns {
+		c.setIdentity(identity)
+		c.session.SetIdentity(identity)
+	}
 }
 
 // conn returns the connection's part in a namespace, nil if there is none.

@@ -79,7 +79,7 @@ func hasCredential(s *Server, r *transport.Request) bool {
 	if r.Header.Get("Authorization") != "" || s.cfg.AllowQueryToken && r.URL.Query().Get("token") != "" {
 		return true
 	}
-	return hasSessionCookie(s.credentialHeader(r.Header))
+	return s.hasSession(s.credentialHeader(r.Header))
 }
 
 // admit lets the client in by a credential, or ends the connection.

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -136,11 +138,11 @@ type Reloader interface {
 // are known already at once.
 func (l *link) stale(ctx context.Context, id *holdfast.Identity) {
 	if r, ok := l.srv.cfg.Authenticator.(Reloader); ok {
-		fresh, err := r.Reload(ctx, id)
+		fresh, err := reload(ctx, r, id)
 		if err != nil {
 			l.srv.log.Warn("permissions could not be reloaded", "connection", l.id, "err", err)
 		} else {
-			l.adopt(id, fresh)
+			l.reloaded(id, fresh)
 		}
 	}
 	l.mu.Lock()
@@ -157,8 +159,24 @@ func (l *link) stale(ctx context.Context, id *holdfast.Identity) {
 	}
 }
 
-// adopt gives the connection new permissions, unless a refresh was quicker.
-func (l *link) adopt(old, fresh *holdfast.Identity) {
+// reload asks r, whose panic must not end the process.
+func reload(ctx context.Context, r Reloader, id *holdfast.Identity) (fresh *holdfast.Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("Reload panicked: %s", panicText(v))
+		}
+	}()
+	fresh, err = r.Reload(ctx, id)
+	if err == nil && fresh == nil {
+		err = errors.New("Reload returned no identity")
+	}
+	return fresh, err
+}
+
+// reloaded gives the connection new permissions, unless a refresh was quicker.
+func (l *link) reloaded(old, fresh *holdfast.Identity) {
+	l.swap.Lock()
+	defer l.swap.Unlock()
 	l.mu.Lock()
 	if l.ended || l.identity != old {
 		l.mu.Unlock()
@@ -167,10 +185,7 @@ func (l *link) adopt(old, fresh *holdfast.Identity) {
 	l.identity = fresh
 	conns := append([]*Conn(nil), l.conns...)
 	l.mu.Unlock()
-	for _, c := range conns {
-		c.setIdentity(fresh)
-		c.session.SetIdentity(fresh)
-	}
+	apply(conns, fresh)
 }
 
 // all returns the links of this moment.

@@ -174,12 +174,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range s.all() {
 		l.end(holdfast.GoingAway.New())
 	}
-	var err error
 	closing := make(chan error, 1)
 	go func() { closing <- s.plain.Close(ctx) }()
-	err = s.engine.Close(ctx)
+	err := s.engine.Close(ctx)
 	if perr := <-closing; err == nil {
 		err = perr
+	}
+	if err != nil { // something holds a connection: a broker that does not answer, for one
+		for _, l := range s.all() {
+			l.cancel()
+		}
 	}
 	if werr := s.wait(ctx); err == nil {
 		err = werr
@@ -278,6 +282,7 @@ func (s *Server) open(c *transport.Conn, proto protocol) (*link, error) {
 	l := &link{srv: s, proto: proto, eio: c, id: rand.Text(), ip: ip, addr: addr, pending: true}
 	// Not the transport's context: handlers may finish after the close.
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	context.AfterFunc(c.Context(), func() { time.AfterFunc(lastEvents, l.cancel) })
 	if s.cfg.MessageRate > 0 {
 		l.limiter = rate.NewLimiter(rate.Limit(s.cfg.MessageRate), s.cfg.MessageBurst)
 	}

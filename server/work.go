@@ -1,8 +1,10 @@
 package server
 
 import (
+	"runtime/debug"
 	"sync"
 
+	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -92,13 +94,13 @@ func (q *workQueue) run(l *link) {
 			q.hasSpace = nil
 		}
 		q.mu.Unlock()
-		l.proto.handle(l, j)
+		l.handle(j)
 	}
 }
 
 // finish says that no job will follow. The link is finished after the last
-// one: at once, and true is returned, if none waits.
-func (q *workQueue) finish(l *link) bool {
+// one, at once if none waits.
+func (q *workQueue) finish(l *link) {
 	q.mu.Lock()
 	q.closed = true
 	running := q.running
@@ -106,5 +108,16 @@ func (q *workQueue) finish(l *link) bool {
 	if !running {
 		l.finished()
 	}
-	return !running
+}
+
+// handle does the work of one job. A panic in the application's code, its
+// Authenticator for one, ends the connection and not the process.
+func (l *link) handle(j job) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.srv.log.Error("connection panicked", "connection", l.id, "panic", panicText(v), "stack", string(debug.Stack()))
+			l.end(holdfast.Internal.New())
+		}
+	}()
+	l.proto.handle(l, j)
 }

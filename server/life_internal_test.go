@@ -1,0 +1,34 @@
+package server
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+)
+
+// A timer that fired just before it was moved must not act on what it was
+// moved for.
+func TestLateTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		l := &link{srv: &Server{}, ctx: ctx}
+		l.identity = &holdfast.Identity{User: "a", Expires: time.Now().Add(time.Hour)}
+		l.life.follow(l, l.identity)
+		l.due() // as if it had fired before
+		if l.life.stage != stageWarn {
+			t.Errorf("the warning was used up at once: stage %d", l.life.stage)
+		}
+		l.life.awaitConnect(l)
+		l.life.connectBy = time.Now().Add(time.Minute)
+		l.life.set(l, time.Minute)
+		l.due()
+		if l.ended {
+			t.Error("the time to CONNECT was over at once")
+		}
+		l.life.stop()
+	})
+}
