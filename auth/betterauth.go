@@ -176,11 +176,29 @@ func (b *BetterAuth) Authenticate(ctx context.Context, c Credential) (*holdfast.
 	return id, nil
 }
 
+// HasSession reports whether a request has a cookie of Better Auth's, good or
+// bad.
+func (b *BetterAuth) HasSession(h http.Header) bool {
+	cookies, _ := b.ownCookies(h)
+	return cookies != ""
+}
+
 // cookies returns those of a request that are Better Auth's; an error if
 // there are none.
 func (b *BetterAuth) cookies(h http.Header) (string, error) {
+	all, size := b.ownCookies(h)
+	switch {
+	case all == "":
+		return "", refuse("", nil)
+	case size > maxForwardedCookies || strings.ContainsFunc(all, unicode.IsControl):
+		return "", refuse("malformed cookie", nil)
+	}
+	return all, nil
+}
+
+// ownCookies returns them as they are, and their size in bytes.
+func (b *BetterAuth) ownCookies(h http.Header) (all string, size int) {
 	var own []string
-	size := 0
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			pair = strings.TrimSpace(pair)
@@ -192,14 +210,7 @@ func (b *BetterAuth) cookies(h http.Header) (string, error) {
 			}
 		}
 	}
-	all := strings.Join(own, "; ")
-	switch {
-	case all == "":
-		return "", refuse("", nil)
-	case size > maxForwardedCookies || strings.ContainsFunc(all, unicode.IsControl):
-		return "", refuse("malformed cookie", nil)
-	}
-	return all, nil
+	return strings.Join(own, "; "), size
 }
 
 // read reads an answer: nil and no error for null, which is no session. An

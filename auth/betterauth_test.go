@@ -422,3 +422,24 @@ func TestBearerOrCookie(t *testing.T) {
 		}
 	}
 }
+
+func TestBetterAuthHasSession(t *testing.T) {
+	rooms := holdfast.MustRoomList("lobby")
+	sessions, err := NewBetterAuth(BetterAuthConfig{URL: "http://127.0.0.1:1", DefaultRooms: &rooms})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sessions.Close()
+	for cookie, want := range map[string]bool{
+		"": false, "session=x": false, "a=better-auth": false,
+		"better-auth.session_token=x": true, "a=1; __Secure-better-auth.session_token=x": true, "better-auth.session_token=\x01": true,
+	} {
+		h := http.Header{"Cookie": {cookie}}
+		if got := (BearerOrCookie{Cookie: sessions}).HasSession(h); got != want {
+			t.Errorf("%q: %v, want %v", cookie, got, want)
+		}
+		if (BearerOrCookie{Bearer: sessions}).HasSession(h) {
+			t.Errorf("%q: a session without anybody to look at it", cookie)
+		}
+	}
+}

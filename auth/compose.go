@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -29,4 +30,11 @@ func (a BearerOrCookie) Authenticate(ctx context.Context, c Credential) (*holdfa
 		return nil, refuse("", nil)
 	}
 	return next.Authenticate(ctx, c)
+}
+
+// HasSession reports whether there is a cookie that Cookie would look at: its
+// own HasSession, if it has one. It makes server.SessionFinder of it.
+func (a BearerOrCookie) HasSession(h http.Header) bool {
+	f, ok := a.Cookie.(interface{ HasSession(h http.Header) bool })
+	return ok && f.HasSession(h)
 }

@@ -22,8 +22,9 @@ type admission struct {
 }
 
 var (
-	_ auth.Authenticator = (*admission)(nil)
-	_ server.Reloader    = (*admission)(nil)
+	_ auth.Authenticator   = (*admission)(nil)
+	_ server.Reloader      = (*admission)(nil)
+	_ server.SessionFinder = (*admission)(nil)
 )
 
 // Authenticate implements auth.Authenticator.
@@ -51,6 +52,13 @@ func (a *admission) Reload(ctx context.Context, id *holdfast.Identity) (*holdfas
 		return r.Reload(ctx, id)
 	}
 	return id, nil
+}
+
+// HasSession implements server.SessionFinder, which knows the accounts' cookies
+// itself.
+func (a *admission) HasSession(h http.Header) bool {
+	f, ok := a.other.(server.SessionFinder)
+	return ok && f.HasSession(h)
 }
 
 // issuerOf returns what a token says is its issuer, which nobody has verified:

@@ -106,6 +106,7 @@ func (s *storeFlags) withProvider(e *environment, do func(*identity.Provider) er
 	}
 	p, err := identity.Open(e.ctx, identity.Config{
 		Dir: s.Data, Database: s.Database, WatchInterval: -1, CleanInterval: -1,
+		SignUp: identity.SignUpInvite, // the server says what comes of an invitation
 		Logger: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err == nil {

@@ -12,6 +12,7 @@ type serveFlags struct {
 	Dev bool `group:"keys" help:"For trying things out: without another key, make a secret in --data; without --default-rooms, let everybody into every room; with accounts that everybody can make."`
 	keyFlags
 	verifyFlags
+	elsewhereFlags
 	accountFlags
 
 	APIKey          []string `name:"api-key" secret:"" placeholder:"KEY|@FILE" group:"access" help:"A key with which backends publish over HTTP, at least 16 characters; @FILE reads it. Repeatable."`
@@ -54,7 +55,7 @@ type accountFlags struct {
 	Accounts bool `negatable:"" group:"accounts" help:"Keep accounts: sign-up and sign-in, sessions, API keys. On with --dev."`
 	databaseFlags
 	SignUp                string        `name:"sign-up" enum:"open,invite,closed," default:"" placeholder:"WHO" group:"accounts" help:"Who may make an account: open, invite or closed (default closed; open with --dev)."`
-	AccessTokenLifetime   time.Duration `default:"15m" placeholder:"TIME" group:"accounts" help:"How long the tokens of accounts are good (default 15m)."`
+	AccessTokenLifetime   time.Duration `default:"15m" placeholder:"TIME" group:"accounts" help:"How long the tokens of accounts, and those made of sessions, are good (default 15m)."`
 	MailWebhook           string        `placeholder:"URL" group:"accounts" help:"Post mails to be sent here: resets of passwords, verifications, invitations. Without it none are sent; --dev logs them."`
 	MailWebhookSecretFile string        `placeholder:"FILE" group:"accounts" help:"The secret in this file signs what is posted there; at least 32 bytes."`
 }

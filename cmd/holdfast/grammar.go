@@ -70,7 +70,7 @@ Exit codes:
 
 // Help implements kong.HelpProvider.
 func (serveCmd) Help() string {
-	return `One of --dev, --accounts, --jwt-secret-file (or --jwt-secret) and --jwks-url is needed.
+	return `One of --dev, --accounts, --jwt-secret-file (or --jwt-secret), --jwks-url and --introspection-url is needed.
 
 To try it. It keeps accounts in ./holdfast-data, and a signing secret of its own, so that "holdfast token mint" in the same folder makes tokens for it:
 
@@ -87,6 +87,14 @@ With the secret that your backend signs its tokens with. A token that names no r
 With the public keys of an identity provider:
 
     holdfast serve --jwks-url https://login.example.com/.well-known/jwks.json --issuer https://login.example.com/ --audience board --default-rooms '**'
+
+With the sessions of Better Auth. POST /api/realtime/token makes a token of its cookie, signed with the secret; connections may come with the cookie itself:
+
+    holdfast serve --better-auth-url https://app.example.com --jwt-secret-file /run/secrets/jwt --default-rooms lobby
+
+With tokens that an OAuth 2.0 server has to be asked about:
+
+    holdfast serve --introspection-url https://id.example.com/oauth2/introspect --introspection-client-id realtime --introspection-client-secret-file /run/secrets/introspection --default-rooms lobby
 
 Whoever is on the machine can read command lines: give secrets as files or variables. If there is no key otherwise, JWT_SECRET and then TEST_JWT_SECRET are looked at; so are JWT_ISSUER and JWT_AUDIENCE.
 

@@ -24,6 +24,9 @@ func (s *serveFlags) hint(e *environment, address string, p plan) {
 	default:
 		where = "With a token of your identity provider in the file alice.token, the last two of these:"
 	}
+	if p.accounts != nil {
+		where = strings.TrimSuffix(where, ":") + fmt.Sprintf(" (or, with an account, \"%s login %s\" and no token):", self, address)
+	}
 	if s.Issuer != "" {
 		keys += " --issuer " + quote(s.Issuer)
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -24,6 +23,9 @@ type plan struct {
 	jwt    auth.JWTConfig // without the secret that --dev makes
 	keys   auth.APIKeysConfig
 	secret string // where the secret came from; "" for none
+	// betterAuth and introspection are nil for none.
+	betterAuth    *auth.BetterAuthConfig
+	introspection *auth.IntrospectionConfig
 	// accounts is nil for none.
 	accounts *identity.Config
 	// makeSecret says that the secret is the one that --dev makes.
@@ -32,7 +34,7 @@ type plan struct {
 
 // elsewhere reports whether tokens of others than the accounts are good.
 func (p plan) elsewhere() bool {
-	return len(p.jwt.Secret) > 0 || p.jwt.JWKSURL != "" || p.makeSecret
+	return len(p.jwt.Secret) > 0 || p.jwt.JWKSURL != "" || p.makeSecret || p.introspection != nil
 }
 
 // plan works out the configuration. The error holds all that is wrong with it.
@@ -43,19 +45,20 @@ func (s *serveFlags) plan(e *environment) (plan, error) {
 
 	s.standardNames(e)
 	accounts := s.withAccounts(e)
-	key, err := s.configured(e, s.JWKSURL != "" || accounts && !s.Dev)
+	others := s.JWKSURL != "" || s.IntrospectionURL != "" // they say which tokens are good
+	key, err := s.configured(e, others || accounts && !s.Dev)
 	check(err)
 	p.secret = key.origin
-	if err == nil && key.secret == nil && s.JWKSURL == "" {
+	if err == nil && key.secret == nil && !others {
 		p.makeSecret = s.Dev
 		switch {
 		case s.Dev:
 			p.secret = s.devSecretPath()
-		case !accounts:
+		case !accounts && s.BetterAuthURL == "": // which says so itself
 			check(errNoKey())
 		}
 	}
-	needsRooms := err != nil || key.secret != nil || s.JWKSURL != "" || !accounts
+	needsRooms := err != nil || key.secret != nil || others || !accounts
 	if s.Dev && key.secret == nil {
 		check(s.loopback())
 	}
@@ -71,6 +74,7 @@ func (s *serveFlags) plan(e *environment) (plan, error) {
 	p.jwt = auth.JWTConfig{
 		Secret: key.secret, JWKSURL: s.JWKSURL, Issuer: s.Issuer, Audience: s.Audience, UserClaim: s.UserClaim, DefaultRooms: rooms,
 	}
+	check(s.asked(&p, rooms))
 	p.keys, err = s.apiKeys(e)
 	check(err)
 	if accounts {
@@ -86,6 +90,7 @@ func errNoKey() error {
 	return usagef(`there is no key to check tokens by. Give one of:
   --jwt-secret-file FILE  the secret that your backend signs tokens with (or the variable HOLDFAST_JWT_SECRET)
   --jwks-url URL          where your identity provider publishes its keys
+  --introspection-url URL the OAuth 2.0 server that knows its tokens
   --accounts              to have accounts here, with keys made here
   --dev                   to try things out, with accounts and a secret made here`)
 }
@@ -145,9 +150,7 @@ func (s *serveFlags) tryOut(p plan) error {
 		}
 	}
 	if s.JWKSURL != "" {
-		if u, err := url.Parse(s.JWKSURL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-			wrong.add(usagef("jwks-url must be an https or http URL"))
-		}
+		wrong.add(httpURL("jwks-url", s.JWKSURL))
 	}
 	trial := s.config(slog.New(slog.DiscardHandler))
 	trial.Authenticator = auth.Func(nil)

@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/identity"
 	"github.com/holdfast-dev/holdfast/standalone"
 )
@@ -78,7 +77,7 @@ func (s *serveCmd) Run(e *environment) error {
 	if s.Dev {
 		s.hint(e, address, p)
 	}
-	log.Info("serving", "addr", listener.Addr().String(), "admin", addrOf(admin), "secret", p.secret, "jwks", s.JWKSURL != "", "accounts", p.accounts != nil)
+	log.Info("serving", "addr", listener.Addr().String(), "admin", addrOf(admin), "secret", p.secret, "jwks", s.JWKSURL != "", "accounts", p.accounts != nil, "better_auth", p.betterAuth != nil, "introspection", p.introspection != nil)
 	return s.serve(e.ctx, srv, log, listener, certificate, admin)
 }
 
@@ -86,15 +85,13 @@ func (s *serveCmd) Run(e *environment) error {
 // down calls done.
 func (s *serveCmd) start(e *environment, p plan, log *slog.Logger) (srv *standalone.Standalone, done func(), err error) {
 	cfg := standalone.Config{Config: s.config(log), Identity: p.accounts, Keys: p.keys}
-	done = func() {}
-	if p.elsewhere() {
-		p.jwt.Logger = log
-		verifier, err := auth.NewJWT(p.jwt)
-		if err != nil {
-			return nil, nil, usageError{err: err}
-		}
-		cfg.Authenticator = verifier
-		done = func() { _ = verifier.Close() } // always nil
+	others, err := s.foreign(p, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.Authenticator, cfg.Exchange, done = others.authenticator, others.exchange, others.close
+	if p.accounts != nil && p.betterAuth != nil {
+		log.Info("accounts and sessions of Better Auth are both good; a request with cookies of both is that of the account")
 	}
 	if p.accounts != nil {
 		if err := makeDataDir(s.Data); err != nil {

@@ -10,6 +10,7 @@ import (
 
 type userCmds struct {
 	Add           userAddCmd           `cmd:"" help:"Make an account."`
+	Invite        userInviteCmd        `cmd:"" help:"Make a code with which somebody signs up, once, within a week."`
 	List          userListCmd          `cmd:"" help:"Print the accounts, one JSON object a line."`
 	Grant         userGrantCmd         `cmd:"" help:"Replace what a user may do."`
 	Disable       userDisableCmd       `cmd:"" help:"Keep a user out and end his sessions."`
@@ -49,6 +50,29 @@ func (u *userAddCmd) Run(e *environment) error {
 			return err
 		}
 		return printLine(e, made)
+	})
+}
+
+type userInviteCmd struct {
+	storeFlags
+	grantFlags
+	Email string `arg:"" help:"The e-mail address that may sign up with the code."`
+}
+
+// Run makes an invitation. Mails are the server's business.
+func (u *userInviteCmd) Run(e *environment) error {
+	grants, err := u.grants()
+	if err != nil {
+		return err
+	}
+	return u.withProvider(e, func(p *identity.Provider) error {
+		code, expires, err := p.Invite(e.ctx, identity.Invitation{Email: u.Email, Grants: grants})
+		if err != nil {
+			return err
+		}
+		e.note("good once, until %s, for POST /api/auth/sign-up with {\"invite\"} at a server with --sign-up invite or open; no mail is sent", expires.Local().Format(time.DateTime))
+		_, err = fmt.Fprintln(e.stdout, code)
+		return err
 	})
 }
 
