@@ -163,12 +163,12 @@ func (l *link) stale(ctx context.Context, id *holdfast.Identity) {
 func reload(ctx context.Context, r Reloader, id *holdfast.Identity) (fresh *holdfast.Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("Reload panicked: %s", panicText(v))
+			err = fmt.Errorf("server: Reload panicked: %s", panicText(v))
 		}
 	}()
 	fresh, err = r.Reload(ctx, id)
 	if err == nil && fresh == nil {
-		err = errors.New("Reload returned no identity")
+		err = errors.New("server: Reload returned no identity")
 	}
 	return fresh, err
 }
