@@ -174,28 +174,17 @@ func closeError(ce websocket.CloseError) error {
 	return &holdfast.Error{Code: code, Message: fmt.Sprintf("The server closed the connection (%d)", ce.Code)}
 }
 
+// codeOfClose is the code for a close that names none: the first with that
+// number in the table of codes. Where several share it, that is the one whose
+// action is the milder.
 func codeOfClose(status websocket.StatusCode) holdfast.Code {
-	switch status {
-	case 4001:
-		return holdfast.Unauthenticated
-	case 4002:
-		return holdfast.TokenExpired
-	case 4003:
-		return holdfast.Forbidden
-	case 4008:
-		return holdfast.RateLimited
-	case 4009:
-		return holdfast.SlowConsumer
-	case 4010:
-		return holdfast.ConnectionLimit
-	case websocket.StatusGoingAway:
-		return holdfast.GoingAway
-	case websocket.StatusProtocolError:
-		return holdfast.ProtocolError
-	case websocket.StatusMessageTooBig:
+	if status == websocket.StatusMessageTooBig { // docs/protocol.md §2: over maxPayload
 		return holdfast.MessageTooLarge
-	case websocket.StatusInternalError:
-		return holdfast.Internal
+	}
+	for _, info := range holdfast.Codes() {
+		if info.Close != 0 && websocket.StatusCode(info.Close) == status {
+			return info.Code
+		}
 	}
 	return ""
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
-	"github.com/holdfast-dev/holdfast/auth"
 )
 
 // lifetime is the one timer of a link: the time to CONNECT, the warning ahead
@@ -13,7 +12,6 @@ type lifetime struct {
 	timer *time.Timer
 	stage stage
 	at    time.Time // when the timer is due
-	exp   time.Time // when the present identity expires
 	// deadline is when the link ends, and code why.
 	deadline time.Time
 	code     holdfast.Code
@@ -73,19 +71,18 @@ func (f *lifetime) follow(l *link, identity *holdfast.Identity) {
 	if f.stage == stageFinished {
 		return
 	}
-	f.exp = identity.Expires
-	f.deadline, f.code = f.exp.Add(l.srv.cfg.Leeway), holdfast.TokenExpired
-	if f.exp.IsZero() {
+	f.deadline, f.code = identity.Expires.Add(l.srv.cfg.Leeway), holdfast.TokenExpired
+	if identity.Expires.IsZero() {
 		f.stage = stageForever
 		if f.timer != nil {
 			f.timer.Stop()
 		}
 		return
 	}
-	left := time.Until(f.exp)
+	left := time.Until(identity.Expires)
 	lifetime := left
 	if !identity.IssuedAt.IsZero() {
-		lifetime = f.exp.Sub(identity.IssuedAt)
+		lifetime = identity.Expires.Sub(identity.IssuedAt)
 	}
 	f.stage = stageWarn
 	f.set(l, left-min(max(lifetime/5, minWarning), maxWarning))
@@ -160,8 +157,9 @@ func (l *link) refresh(token string) (expiry, error) {
 	if token == "" {
 		return expiry{}, holdfast.Errorf(holdfast.InvalidArgument, "auth:refresh needs a token")
 	}
-	// The token of the event decides, whatever the handshake carried.
-	identity, err := l.authenticate(auth.Credential{Token: token, Header: l.eio.Request().Header, RemoteAddr: l.eio.Request().RemoteAddr})
+	credential := l.credential(nil)
+	credential.Token = token // which decides, whatever the handshake carried
+	identity, err := l.authenticate(credential)
 	if err != nil {
 		return expiry{}, err
 	}
