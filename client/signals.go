@@ -65,7 +65,9 @@ func (c Closing) err() *holdfast.Error {
 // Session returns what the server said about the present connection. ok is
 // false where there is no connection, and with a server that sends no
 // auth:session: a plain Socket.IO server, or a Holdfast server that admits
-// this connection anonymously.
+// this connection anonymously. It follows a connection by a moment: a handler
+// of EventSession is called when it is there, and so it is once the server has
+// answered anything.
 func (s *Socket) Session() (session Session, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

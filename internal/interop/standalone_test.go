@@ -218,12 +218,13 @@ func TestStandaloneSignUpToSignOut(t *testing.T) {
 	w := newWhole(t, nil)
 	ann := w.signUp("ann@example.com")
 	s := w.socket(ann.AccessToken)
-	if session, ok := s.Session(); !ok || session.User.ID != ann.User.ID {
-		t.Fatalf("connected as %+v, want %s", session, ann.User.ID)
-	}
 	// Tokens of the accounts may into every room by default.
 	if _, err := s.Join(within(t), "lobby", client.JoinOptions{}); err != nil {
 		t.Fatal(err)
+	}
+	// auth:session follows the CONNECT and comes before the answer to a join.
+	if session, ok := s.Session(); !ok || session.User.ID != ann.User.ID {
+		t.Fatalf("connected as %+v, want %s", session, ann.User.ID)
 	}
 	p := w.dial(ann.AccessToken)
 	p.await("40", patience)
