@@ -58,6 +58,9 @@ type Event struct {
 	ID string
 	// From is the publisher's user id; empty for backends.
 	From string
+	// Except is the public id of a connection that is not sent the event as it
+	// happens; empty for none. It is part of the room's history all the same.
+	Except string
 	// Time is when it was appended; set by the broker.
 	Time time.Time
 }
@@ -65,7 +68,7 @@ type Event struct {
 // Size is what the event counts for in limits of bytes: payload,
 // attachments and names.
 func (e *Event) Size() int {
-	n := len(e.Room) + len(e.Name) + len(e.Data) + len(e.ID) + len(e.From)
+	n := len(e.Room) + len(e.Name) + len(e.Data) + len(e.ID) + len(e.From) + len(e.Except)
 	for _, a := range e.Attachments {
 		n += len(a)
 	}

@@ -42,12 +42,14 @@ var halves = map[string]half{
 	"internal/transport": server,
 	"server":             server,
 	"standalone":         server,
+	"webhook":            server,
 
 	"cmd":                  whole,
 	"examples":             whole,
 	"bench":                whole,
 	"holdfasttest":         whole,
 	"internal/conformance": whole,
+	"internal/checker":     whole,
 	"internal/interop":     whole,
 
 	"internal/memnet":   tests,

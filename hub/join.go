@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -11,6 +12,12 @@ import (
 type JoinOptions struct {
 	// Since asks for what comes strictly after it; nil: only what is new.
 	Since *holdfast.Position
+	// Presence is the user's presence data in the room, JSON of at most 4 KiB;
+	// nil leaves what he has.
+	Presence json.RawMessage
+	// Hidden: the session only listens. It does not make its user present, and
+	// gets no notices.
+	Hidden bool
 }
 
 // Joined is a join's result.
@@ -24,6 +31,9 @@ type Joined struct {
 	// Already: the session was in the room before; nothing was changed, and
 	// Position may be behind an event that is on its way.
 	Already bool
+	// Members are the users in the room, if the session has the right to see
+	// them; else nil.
+	Members []Member
 }
 
 // Join enters a room. The events since o.Since are sent to the Sink, then ready

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -146,7 +147,7 @@ func TestModel(t *testing.T) {
 				if (j.Recovered != nil) != (since != nil && !already) || j.Recovered != nil && *j.Recovered != recovered {
 					t.Fatalf("recovered %v, want %v", j.Recovered, recovered)
 				}
-				if j.Recovered = nil; j != want {
+				if j.Recovered = nil; !reflect.DeepEqual(j, want) {
 					t.Fatalf("joined %+v, want %+v", j, want)
 				}
 			},

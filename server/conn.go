@@ -150,7 +150,7 @@ func Ask[Out any](ctx context.Context, c *Conn, event string, args ...any) (Out,
 // identity's permissions decide. To join is to hear; joining again changes
 // nothing.
 func (c *Conn) Join(ctx context.Context, room string) (holdfast.Position, error) {
-	joined, err := c.session.Join(ctx, room, hub.JoinOptions{}, nil)
+	joined, err := c.join(ctx, room, hub.JoinOptions{}, nil)
 	return joined.Position, err
 }
 

@@ -78,7 +78,7 @@ type joinResult struct {
 func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err error)) {
 	switch cmd.name {
 	case "room:join":
-		_, err := c.session.Join(ctx, cmd.Room, hub.JoinOptions{Since: cmd.Since}, func(j hub.Joined) {
+		_, err := c.join(ctx, cmd.Room, hub.JoinOptions{Since: cmd.Since}, func(j hub.Joined) {
 			reply(joinResult{Room: j.Room, Epoch: j.Position.Epoch, Offset: j.Position.Offset, Recovered: j.Recovered}, nil)
 		})
 		if err != nil {
@@ -107,7 +107,8 @@ func (c *Conn) publish(ctx context.Context, cmd command) (holdfast.Position, err
 			return holdfast.Position{}, holdfast.Errorf(holdfast.InvalidArgument, "room:publish: binary parts are only allowed in data")
 		}
 	}
-	return c.session.Publish(ctx, &holdfast.Event{
-		Room: cmd.Room, Name: cmd.Event, Data: cmd.Data, Attachments: cmd.attachments, ID: cmd.ID, From: c.Identity().User,
+	return c.link.srv.publish(ctx, publication{
+		event: holdfast.Event{Room: cmd.Room, Name: cmd.Event, Data: cmd.Data, Attachments: cmd.attachments, ID: cmd.ID},
+		conn:  c, identity: c.Identity(),
 	})
 }

@@ -80,26 +80,26 @@ func (s *Server) publishFrom(w http.ResponseWriter, r *http.Request) (holdfast.P
 	if err := httpjson.Decode(w, r, int64(6*s.cfg.MaxEventData+4096), &in); err != nil {
 		return none, err
 	}
-	return s.hub.Publish(r.Context(), &holdfast.Event{Room: room, Name: in.Event, Data: in.Data, ID: in.ID, From: from})
+	return s.publish(r.Context(), publication{
+		event:    holdfast.Event{Room: room, Name: in.Event, Data: in.Data, ID: in.ID},
+		identity: from,
+	})
 }
 
-// publisher settles who publishes: "" for a backend, else the user's id.
-func (s *Server) publisher(r *http.Request, room string) (string, error) {
+// publisher settles who publishes, with the right to: nil for a backend.
+func (s *Server) publisher(r *http.Request, room string) (*holdfast.Identity, error) {
 	key, err := s.apiKey(r)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if key != nil {
-		return "", key.AllowRoom(auth.ScopePublish, room)
+		return nil, key.AllowRoom(auth.ScopePublish, room)
 	}
 	identity, err := s.identify(r)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if !identity.Permissions.Room(room).Has(holdfast.VerbPublish) {
-		return "", holdfast.Errorf(holdfast.Forbidden, "Not allowed to publish in this room")
-	}
-	return identity.User, nil
+	return identity, mayPublish(identity, room)
 }
 
 // apiKey returns the API key that a request carries; nil if it carries none.

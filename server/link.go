@@ -34,6 +34,24 @@ type protocol interface {
 	encoder(namespace string) hub.Encoder
 }
 
+// pipe is the transport's end of a connection: a *transport.Conn, or what
+// stands for one where there is no socket.
+type pipe interface {
+	// Send and Pace are those of hub.Sink and hub.Pacer.
+	Send(f *hub.Frame) bool
+	Pace(ctx context.Context) error
+	// Close sends what is queued, and then the end; only the first call counts.
+	Close(err *holdfast.Error)
+	// Context ends with the connection.
+	Context() context.Context
+	// Request is what is kept of the request that opened it.
+	Request() *transport.Request
+	// Transport names it: "websocket", "polling", "ws", …
+	Transport() string
+}
+
+var _ pipe = (*transport.Conn)(nil)
+
 // notice is something that Holdfast itself says to a client.
 type notice struct {
 	name   string // auth:session, auth:expiring, auth:closing, room:left, room:error
@@ -49,7 +67,7 @@ type link struct {
 	// static after construction
 	srv    *Server
 	proto  protocol
-	eio    *transport.Conn
+	eio    pipe
 	id     string       // public; the Engine.IO sid is a secret of the client
 	ip     netip.Addr   // the client's, as trusted proxies tell it
 	addr   netip.Prefix // what limits count by

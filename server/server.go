@@ -158,7 +158,7 @@ func (s *Server) Publish(ctx context.Context, room, event string, data any) (hol
 // PublishEvent is Publish for an event with an ID, which makes it idempotent,
 // with a From, or with Attachments. Its Position and Time are ignored.
 func (s *Server) PublishEvent(ctx context.Context, ev holdfast.Event) (holdfast.Position, error) {
-	return s.hub.Publish(ctx, &ev)
+	return s.publish(ctx, publication{event: ev})
 }
 
 // ServeHTTP serves the Socket.IO endpoint, the HTTP calls under Config.Prefix,
@@ -272,7 +272,7 @@ func (s *Server) openPlain(c *transport.Conn) (transport.Receiver, error) {
 	return l, nil
 }
 
-func (s *Server) open(c *transport.Conn, proto protocol) (*link, error) {
+func (s *Server) open(c pipe, proto protocol) (*link, error) {
 	r := c.Request()
 	ip := s.proxies.ClientIP(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
 	addr := guard.Network(ip)
