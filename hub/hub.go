@@ -134,6 +134,12 @@ type SessionConfig struct {
 	// in the goroutine of SetIdentity, Join or one of the hub's, and may call
 	// the session, but not close the hub; it should return soon. It may be nil.
 	Left func(room string, err *holdfast.Error)
+	// Ended is told of the end of each membership whose join succeeded, exactly
+	// once, before another join of the room can begin: err is nil where the
+	// session left, GOING_AWAY where it was closed, and what Left hears
+	// otherwise. It is called as Left is, before it, and must not call the
+	// session. It may be nil.
+	Ended func(room string, err *holdfast.Error)
 }
 
 // Open opens a session. Close it after use. It fails with CONNECTION_LIMIT if
@@ -147,7 +153,7 @@ func (h *Hub) Open(cfg SessionConfig) (*Session, error) {
 		cfg.Identity = new(holdfast.Identity)
 	}
 	user, id := cfg.Identity.User, cmp.Or(cfg.Connection, cfg.ID)
-	s := &Session{hub: h, id: cfg.ID, sink: cfg.Sink, encoder: cfg.Encoder, left: cfg.Left, identity: cfg.Identity}
+	s := &Session{hub: h, id: cfg.ID, sink: cfg.Sink, encoder: cfg.Encoder, left: cfg.Left, ended: cfg.Ended, identity: cfg.Identity}
 
 	h.mu.Lock()
 	defer h.mu.Unlock()

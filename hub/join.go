@@ -151,11 +151,14 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 	}
 	m.phase, m.pending = phaseLeaving, nil
 	s.mu.Unlock()
-	s.finish(m)
 	tell := true
 	if pending.cause != nil {
 		err, tell = pending.cause, pending.tell
 	}
+	if announced {
+		s.over(m, pending.ending(err))
+	}
+	s.finish(m)
 	if !announced {
 		return Joined{}, err
 	}

@@ -17,6 +17,7 @@ type Session struct {
 	sink    Sink
 	encoder Encoder
 	left    func(room string, err *holdfast.Error)
+	ended   func(room string, err *holdfast.Error)
 
 	mu sync.Mutex
 	// Guarded by mu, as are the fields of members that say so.
@@ -102,6 +103,7 @@ func (s *Session) Leave(room string) {
 	ended := m != nil && s.end(m, errLeft(), false)
 	s.mu.Unlock()
 	if ended {
+		s.over(m, nil)
 		s.finish(m)
 	}
 }
@@ -155,6 +157,7 @@ func (s *Session) lost(m *member, err *holdfast.Error) {
 	ended := s.end(m, err, true)
 	s.mu.Unlock()
 	if ended {
+		s.over(m, err)
 		s.finish(m)
 		s.tell(m.room.name, err)
 	}
@@ -203,6 +206,7 @@ func (s *Session) Close() {
 	}
 	s.mu.Unlock()
 	for _, m := range ended {
+		s.over(m, errClosed())
 		s.finish(m)
 	}
 	s.hub.forget(s)

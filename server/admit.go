@@ -123,21 +123,24 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 	c.setIdentity(identity)
 	session, err := l.srv.hub.Open(hub.SessionConfig{
 		ID: c.sid, Connection: l.id, Identity: identity,
-		Sink: c, Encoder: l.proto.encoder(ns.name), Left: c.left,
+		Sink: c, Encoder: l.proto.encoder(ns.name), Left: c.left, Ended: c.ended,
 	})
 	if err != nil {
 		c.cancel()
 		return err
 	}
 	c.session = session
+	c.line.held = true
+	l.srv.lines.add()
 	for _, hook := range ns.connectHooks() {
 		if err := l.srv.runHook(c, hook); err != nil {
-			c.leave()
+			c.leave(err)
 			return err
 		}
 	}
+	c.pass()
 	if !l.add(c) {
-		c.leave()
+		c.leave(l.cause())
 		return nil // it ended meanwhile
 	}
 	l.adopt(identity)
@@ -215,7 +218,7 @@ func (l *link) disconnect(namespace string) {
 	}
 	l.mu.Unlock()
 	if gone != nil {
-		gone.leave()
+		gone.leave(nil)
 	}
 	if full {
 		l.end(holdfast.ConnectionLimit.New())

@@ -36,6 +36,7 @@ type Conn struct {
 	heldLen int
 	acks    map[uint64]chan socketio.Args
 	nextAck uint64
+	line    line
 }
 
 // identityState is an identity with a context that carries it.
@@ -281,12 +282,17 @@ func (c *Conn) resolveAck(id uint64, args socketio.Args) {
 	}
 }
 
-// leave ends the namespace's part of a connection.
-func (c *Conn) leave() {
+// leave ends the namespace's part of a connection; why is nil if it ended in
+// order.
+func (c *Conn) leave(why error) {
 	c.gone.Store(true)
 	c.cancel()
 	c.mu.Lock()
 	c.held = nil
 	c.mu.Unlock()
+	c.closeLine(why)
 	c.session.Close()
+	c.mu.Lock()
+	c.endLine()
+	c.mu.Unlock()
 }

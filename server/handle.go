@@ -25,6 +25,8 @@ type Namespace struct {
 	mu        sync.RWMutex // guards what follows
 	handlers  map[string]handler
 	onConnect []func(context.Context, *Conn) error
+
+	onDisconnect []func(context.Context, *Conn, error) // guarded by mu too
 }
 
 // handler answers one event. A nil result with a nil error is an ack without

@@ -91,6 +91,7 @@ type link struct {
 	pending  bool // counts among its address's unauthenticated connections
 	refused  bool // a CONNECT was refused
 	ended    bool
+	why      error // why it ended; nil as long as it has not, or if in order
 }
 
 // Message handles one message of the client: transport.Receiver.
@@ -107,6 +108,9 @@ func (l *link) Message(_ *transport.Conn, data []byte, binary bool) {
 func (l *link) Closed(_ *transport.Conn, err error) {
 	l.mu.Lock()
 	l.ended = true
+	if l.why == nil {
+		l.why = err
+	}
 	l.life.stop()
 	l.settle()
 	l.mu.Unlock()
@@ -120,11 +124,11 @@ func (l *link) Closed(_ *transport.Conn, err error) {
 func (l *link) finished() {
 	l.cancel()
 	l.mu.Lock()
-	conns := l.conns
+	conns, why := l.conns, l.why
 	l.conns = nil
 	l.mu.Unlock()
 	for _, c := range conns {
-		c.leave()
+		c.leave(why)
 	}
 	l.srv.forget(l)
 }
@@ -137,7 +141,7 @@ func (l *link) end(err *holdfast.Error) {
 		l.mu.Unlock()
 		return
 	}
-	l.ended = true
+	l.ended, l.why = true, err
 	conns := append([]*Conn(nil), l.conns...)
 	l.mu.Unlock()
 	for _, c := range conns {
@@ -168,6 +172,13 @@ func apply(conns []*Conn, identity *holdfast.Identity) {
 		c.setIdentity(identity)
 		c.session.SetIdentity(identity)
 	}
+}
+
+// cause returns why the connection ended.
+func (l *link) cause() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.why
 }
 
 // conn returns the connection's part in a namespace, nil if there is none.

@@ -12,6 +12,7 @@ type publication struct {
 	event    holdfast.Event
 	conn     *Conn              // by which it came; nil for HTTP and the application
 	identity *holdfast.Identity // who wants to; nil for a backend and the application
+	own      bool               // the application itself speaks: it isn't asked
 }
 
 // publish is the one way of events into rooms: over every transport, from
@@ -23,6 +24,20 @@ func (s *Server) publish(ctx context.Context, p publication) (holdfast.Position,
 			return holdfast.Position{}, err
 		}
 	}
+	set := s.hooks.load()
+	if len(set.publish) > 0 && !p.own {
+		if err := s.askPublish(ctx, set, &p); err != nil {
+			return holdfast.Position{}, err
+		}
+	}
+	position, err := s.append(ctx, &p)
+	if err == nil && len(set.observers) > 0 {
+		s.published(ctx, set, &p, position)
+	}
+	return position, err
+}
+
+func (s *Server) append(ctx context.Context, p *publication) (holdfast.Position, error) {
 	if p.conn != nil {
 		return p.conn.session.Publish(ctx, &p.event)
 	}
@@ -31,15 +46,43 @@ func (s *Server) publish(ctx context.Context, p publication) (holdfast.Position,
 
 // join is the one way of a connection into a room.
 func (c *Conn) join(ctx context.Context, room string, o hub.JoinOptions, ready func(hub.Joined)) (hub.Joined, error) {
-	if err := c.link.srv.mayJoin(ctx, c, c.Identity(), room); err != nil {
+	identity := c.Identity()
+	if err := mayHear(identity, room); err != nil {
 		return hub.Joined{}, err
 	}
-	return c.session.Join(ctx, room, o, ready)
+	set := c.link.srv.hooks.load()
+	if len(set.join)+len(set.observers) > 0 && !c.session.In(room) {
+		j := Join{Conn: c, Identity: identity, Room: room, Since: o.Since, Presence: o.Presence}
+		if err := c.link.srv.askJoin(ctx, set, &j); err != nil {
+			return hub.Joined{}, err
+		}
+		o.Presence = j.Presence
+		ready = c.joined(set, j, ready)
+	}
+	if err := c.enter(ctx); err != nil {
+		return hub.Joined{}, err
+	}
+	joined, err := c.session.Join(ctx, room, o, ready)
+	if err != nil || joined.Already {
+		c.exit()
+	}
+	return joined, err
 }
 
 // mayJoin reports why identity can't hear what is said in a room; conn is nil
 // where it would only read, over HTTP.
-func (s *Server) mayJoin(_ context.Context, _ *Conn, identity *holdfast.Identity, room string) error {
+func (s *Server) mayJoin(ctx context.Context, conn *Conn, identity *holdfast.Identity, room string) error {
+	if err := mayHear(identity, room); err != nil {
+		return err
+	}
+	if set := s.hooks.load(); len(set.join) > 0 {
+		return s.askJoin(ctx, set, &Join{Conn: conn, Identity: identity, Room: room})
+	}
+	return nil
+}
+
+// mayHear reports why identity has no right to hear what is said in a room.
+func mayHear(identity *holdfast.Identity, room string) error {
 	if err := holdfast.CheckRoom(room); err != nil {
 		return err
 	}

@@ -46,6 +46,10 @@ type Server struct {
 	ledger   *ledger
 	draining atomic.Bool
 	tasks    sync.WaitGroup // the goroutines of workQueues
+	hooks    hooks
+	lines    tally           // the Conns whose last call is still to come
+	giveUp   context.Context // ends when Shutdown waits no longer
+	gaveUp   context.CancelFunc
 
 	mu         sync.RWMutex // guards what follows
 	namespaces map[string]*Namespace
@@ -81,6 +85,7 @@ func New(cfg Config) (*Server, error) {
 		namespaces: make(map[string]*Namespace),
 		links:      make(map[*link]struct{}),
 	}
+	s.giveUp, s.gaveUp = context.WithCancel(context.Background())
 	s.namespaces["/"] = s.Namespace
 	s.ledger = &ledger{lifetime: cfg.MaxTokenLifetime + cfg.Leeway}
 	ctx, cancel := context.WithTimeout(context.Background(), restoreTimeout)
@@ -158,7 +163,7 @@ func (s *Server) Publish(ctx context.Context, room, event string, data any) (hol
 // PublishEvent is Publish for an event with an ID, which makes it idempotent,
 // with a From, or with Attachments. Its Position and Time are ignored.
 func (s *Server) PublishEvent(ctx context.Context, ev holdfast.Event) (holdfast.Position, error) {
-	return s.publish(ctx, publication{event: ev})
+	return s.publish(ctx, publication{event: ev, own: true})
 }
 
 // ServeHTTP serves the Socket.IO endpoint, the HTTP calls under Config.Prefix,
@@ -201,12 +206,13 @@ func (s *Server) Connections() int {
 // wait waits for the handlers, and when ctx ends asks them to stop.
 func (s *Server) wait(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { s.tasks.Wait(); close(done) }()
+	go func() { s.tasks.Wait(); s.lines.wait(); close(done) }()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 	}
+	s.gaveUp()
 	s.mu.RLock()
 	for l := range s.links {
 		l.cancel()

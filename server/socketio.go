@@ -72,7 +72,7 @@ func (s socketIO) dispatch(l *link, p socketio.Packet) {
 			return
 		}
 		j := job{packet: p, event: event, args: args}
-		if own(event) && event != "auth:refresh" && l.work.idle() {
+		if own(event) && event != "auth:refresh" && !l.srv.hooks.slow(event) && l.work.idle() {
 			if c := l.conn(p.Namespace); c != nil {
 				s.run(c, j) // waits for nothing but the broker
 				return

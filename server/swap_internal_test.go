@@ -40,7 +40,8 @@ func TestRefreshAndReloadAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.leave()
+		s.lines.add()
+		defer c.leave(nil)
 		c.setIdentity(l.identity)
 		l.conns = append(l.conns, c)
 	}
