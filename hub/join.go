@@ -18,6 +18,12 @@ type JoinOptions struct {
 	// Hidden: the session only listens. It does not make its user present, and
 	// gets no notices.
 	Hidden bool
+	// Ask, if it is set, decides whether the join may go on: an error is Join's.
+	// It may change o.Presence. It is called without locks and may block until
+	// ctx ends, which it does when the room is left meanwhile, the right is lost,
+	// or the session closed. A repeated join does not ask; one that meets
+	// another waits for that one's answer.
+	Ask func(ctx context.Context, o *JoinOptions) error
 }
 
 // Joined is a join's result.
@@ -128,7 +134,7 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 
 	j := Joined{Room: m.room.name}
 	announced := false
-	err := s.carry(ctx, m, o, func(pos holdfast.Position, recovered bool) {
+	announce := func(pos holdfast.Position, recovered bool) {
 		j.Position = pos
 		if o.Since != nil {
 			j.Recovered = &recovered
@@ -137,7 +143,14 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 		if ready != nil {
 			ready(j)
 		}
-	})
+	}
+	var err error
+	if o.Ask != nil {
+		err = o.Ask(ctx, &o)
+	}
+	if err == nil {
+		err = s.carry(ctx, m, o, announce)
+	}
 
 	s.mu.Lock()
 	if err == nil && pending.cause == nil {

@@ -2,15 +2,6 @@ package hub
 
 import "github.com/holdfast-dev/holdfast"
 
-// In reports whether the session is in a room; one that it is still joining
-// does not count.
-func (s *Session) In(room string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.member(room)
-	return m != nil && m.phase == phaseLive
-}
-
 // over tells of the end of a membership that had been announced, before it is
 // finished.
 func (s *Session) over(m *member, err *holdfast.Error) {

@@ -136,22 +136,33 @@ func (s *Server) published(ctx context.Context, set hookSet, p *publication, pos
 	}
 }
 
-// joined returns ready with the observers' part ahead of it: they hear of a
-// join before they can hear of its end.
-func (c *Conn) joined(set hookSet, j Join, ready func(hub.Joined)) func(hub.Joined) {
-	return func(joined hub.Joined) {
+// hooked puts the program's part into a join: it is asked before, and told
+// when the connection is in, which is before it can be told that it is out.
+func (c *Conn) hooked(set hookSet, room string, o hub.JoinOptions, ready func(hub.Joined)) (hub.JoinOptions, func(hub.Joined)) {
+	j := Join{Conn: c, Room: room, Since: o.Since}
+	o.Ask = func(ctx context.Context, o *hub.JoinOptions) error {
+		j.Identity, j.Presence = c.Identity(), o.Presence
+		err := c.link.srv.askJoin(ctx, set, &j)
+		o.Presence = j.Presence
+		return err
+	}
+	return o, func(joined hub.Joined) {
 		if !joined.Already {
 			j.Position = joined.Position
-			c.mu.Lock()
-			for _, o := range set.observers {
-				if o.Joined != nil {
-					c.push("joined", func(ctx context.Context) { o.Joined(ctx, j) })
-				}
-			}
-			c.mu.Unlock()
+			c.tellJoined(set, j)
 		}
 		if ready != nil {
 			ready(joined)
+		}
+	}
+}
+
+func (c *Conn) tellJoined(set hookSet, j Join) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range set.observers {
+		if o.Joined != nil {
+			c.push("joined", func(ctx context.Context) { o.Joined(ctx, j) })
 		}
 	}
 }

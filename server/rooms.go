@@ -46,21 +46,14 @@ func (s *Server) append(ctx context.Context, p *publication) (holdfast.Position,
 
 // join is the one way of a connection into a room.
 func (c *Conn) join(ctx context.Context, room string, o hub.JoinOptions, ready func(hub.Joined)) (hub.Joined, error) {
-	identity := c.Identity()
-	if err := mayHear(identity, room); err != nil {
+	if err := mayHear(c.Identity(), room); err != nil {
 		return hub.Joined{}, err
-	}
-	set := c.link.srv.hooks.load()
-	if len(set.join)+len(set.observers) > 0 && !c.session.In(room) {
-		j := Join{Conn: c, Identity: identity, Room: room, Since: o.Since, Presence: o.Presence}
-		if err := c.link.srv.askJoin(ctx, set, &j); err != nil {
-			return hub.Joined{}, err
-		}
-		o.Presence = j.Presence
-		ready = c.joined(set, j, ready)
 	}
 	if err := c.enter(ctx); err != nil {
 		return hub.Joined{}, err
+	}
+	if set := c.link.srv.hooks.load(); len(set.join)+len(set.observers) > 0 {
+		o, ready = c.hooked(set, room, o, ready)
 	}
 	joined, err := c.session.Join(ctx, room, o, ready)
 	if err != nil || joined.Already {

@@ -171,7 +171,8 @@ func (s *Server) PublishEvent(ctx context.Context, ev holdfast.Event) (holdfast.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
 
 // Shutdown drains the server: new connections are refused, every client is
-// told GOING_AWAY and closed, and the handlers that run are waited for. When
+// told GOING_AWAY and closed, and the handlers and hooks that run are waited
+// for, OnLeave's and OnDisconnect's too. When
 // ctx ends first the rest is cut off, and ctx's error is returned. The
 // listener is its owner's; stop it afterwards. The Server can't be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -190,8 +191,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			l.cancel()
 		}
 	}
-	if werr := s.wait(ctx); err == nil {
+	stuck, werr := s.wait(ctx)
+	if err == nil {
 		err = werr
+	}
+	if stuck { // in a join, for one, which the hub would wait for
+		go s.hub.Close()
+		return err
 	}
 	return errors.Join(err, s.hub.Close())
 }
@@ -203,13 +209,14 @@ func (s *Server) Connections() int {
 	return len(s.links)
 }
 
-// wait waits for the handlers, and when ctx ends asks them to stop.
-func (s *Server) wait(ctx context.Context) error {
+// wait waits for the handlers and hooks, and when ctx ends asks them to stop;
+// stuck are those that don't.
+func (s *Server) wait(ctx context.Context) (stuck bool, err error) {
 	done := make(chan struct{})
 	go func() { s.tasks.Wait(); s.lines.wait(); close(done) }()
 	select {
 	case <-done:
-		return nil
+		return false, nil
 	case <-ctx.Done():
 	}
 	s.gaveUp()
@@ -220,9 +227,9 @@ func (s *Server) wait(ctx context.Context) error {
 	s.mu.RUnlock()
 	select {
 	case <-done:
-		return ctx.Err()
+		return false, ctx.Err()
 	case <-time.After(time.Second):
-		return holdfast.Errorf(holdfast.Internal, "handlers are still running: %w", ctx.Err())
+		return true, holdfast.Errorf(holdfast.Internal, "handlers are still running: %w", ctx.Err())
 	}
 }
 
