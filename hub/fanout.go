@@ -73,12 +73,19 @@ func (r *room) hold(ev *holdfast.Event, prev uint64) {
 // fan out; it gives both away.
 func (r *room) pump() {
 	for !r.dead {
+		said := r.say()
+		if r.dead {
+			break
+		}
 		if r.unread {
 			r.hub.wg.Go(r.catchUp) // a room that is not dead has the hub waiting for it already
 			r.mu.Unlock()
 			return
 		}
 		if r.held.len() == 0 {
+			if said {
+				continue
+			}
 			break
 		}
 		next := r.held.at(0)
@@ -122,6 +129,9 @@ func (r *room) fanOut(ev *holdfast.Event) {
 				continue
 			}
 			for i := range g.snapshot {
+				if ev.Except != "" && g.snapshot[i].member.session.excepted(ev) {
+					continue
+				}
 				g.snapshot[i].sink.Send(frame) // false: its owner closes the session
 			}
 		}
@@ -185,6 +195,8 @@ func (r *room) catchUp() {
 	backoff := 100 * time.Millisecond
 	for behind := 0; ; {
 		r.mu.Lock()
+		for n := 0; n < maxNotes && r.say(); n++ { // what the broker's outage should not hold up
+		}
 		if r.dead {
 			r.mu.Unlock()
 			return

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/holdfast-dev/holdfast"
 )
 
@@ -38,6 +40,14 @@ type Config struct {
 	ConnectionsPerUser int
 	// MaxData bounds an event's data with its attachments, in bytes. 0: 64 KiB.
 	MaxData int
+	// PresenceGrace is how long a user who has no connection in a room any more
+	// is still present there, if others keep the room alive: who comes back in
+	// time has not gone. 0: 5 s.
+	PresenceGrace time.Duration
+	// SignalRate bounds a user's signals a second over all his connections, and
+	// those that come at once. Anonymous connections count one by one. 0: 20;
+	// negative: no limit.
+	SignalRate float64
 	// Logger gets what operators should know. nil: none.
 	Logger *slog.Logger
 }
@@ -59,13 +69,17 @@ type Hub struct {
 	rooms  map[string]*room
 	conns  map[string]*connection
 	users  map[string]int // connections of each user who has any
+	// signals has the rates of who is connected and has sent a signal.
+	signals map[signaller]*rate.Limiter
 }
 
-// connection is what the sessions of one connection share. All of it is
-// guarded by Hub.mu.
+// connection is what the sessions of one connection share.
 type connection struct {
-	id       string
-	user     string
+	// Static.
+	id   string
+	user string
+
+	// Guarded by Hub.mu.
 	sessions []*Session
 	rooms    int
 }
@@ -76,6 +90,8 @@ func New(cfg Config) *Hub {
 	cfg.RoomsPerConnection = cmp.Or(cfg.RoomsPerConnection, 128)
 	cfg.ConnectionsPerUser = cmp.Or(cfg.ConnectionsPerUser, 20)
 	cfg.MaxData = cmp.Or(cfg.MaxData, 64<<10)
+	cfg.PresenceGrace = cmp.Or(cfg.PresenceGrace, 5*time.Second)
+	cfg.SignalRate = cmp.Or(cfg.SignalRate, 20)
 	h := &Hub{
 		cfg:    cfg,
 		broker: cfg.Broker,
@@ -83,6 +99,8 @@ func New(cfg Config) *Hub {
 		rooms:  make(map[string]*room),
 		conns:  make(map[string]*connection),
 		users:  make(map[string]int),
+
+		signals: make(map[signaller]*rate.Limiter),
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -197,10 +215,12 @@ func (h *Hub) forget(s *Session) {
 	}
 	delete(h.conns, c.id)
 	if c.user == "" {
+		delete(h.signals, c.signaller())
 		return
 	}
 	if h.users[c.user]--; h.users[c.user] == 0 {
 		delete(h.users, c.user)
+		delete(h.signals, c.signaller())
 	}
 }
 

@@ -37,8 +37,9 @@ type Joined struct {
 	// Already: the session was in the room before; nothing was changed, and
 	// Position may be behind an event that is on its way.
 	Already bool
-	// Members are the users in the room, if the session has the right to see
-	// them; else nil.
+	// Members are the users in the room, himself among them, sorted by id, if
+	// the session has the right to presence and is not hidden; else nil. Their
+	// Data must not be changed.
 	Members []Member
 }
 
@@ -53,13 +54,21 @@ type Joined struct {
 // be nil. Where it was called, Join returns no error: if the room is lost right
 // after it, Left is told.
 //
-// Errors: INVALID_ARGUMENT for a bad name; FORBIDDEN without the right to join;
+// The user is present from ready on, with o.Presence as his data, where his
+// identity has the right to presence; otherwise o.Presence is ignored. What
+// changes from Joined.Members on comes as notices, after ready.
+//
+// Errors: INVALID_ARGUMENT for a bad name or presence data that is no JSON;
+// MESSAGE_TOO_LARGE for more than 4 KiB of it; FORBIDDEN without the right to join;
 // CONFLICT when the connection is in too many rooms, or the room is left
 // meanwhile; RATE_LIMITED when the room is so busy that the join could not
 // catch up; SLOW_CONSUMER when the Sink refuses the replay; GOING_AWAY when the
 // session or the hub is closed; ctx's error; the broker's.
 func (s *Session) Join(ctx context.Context, room string, o JoinOptions, ready func(Joined)) (Joined, error) {
 	if err := holdfast.CheckRoom(room); err != nil {
+		return Joined{}, err
+	}
+	if err := checkPresence(o.Presence); err != nil {
 		return Joined{}, err
 	}
 	for {
@@ -71,7 +80,7 @@ func (s *Session) Join(ctx context.Context, room string, o JoinOptions, ready fu
 		id, m := s.identity, s.member(room)
 		if m != nil && m.phase == phaseLive {
 			s.mu.Unlock()
-			j := Joined{Room: room, Position: m.room.position(m), Already: true}
+			j := Joined{Room: room, Position: m.room.position(m), Already: true, Members: m.room.memberList(m)}
 			if ready != nil {
 				ready(j)
 			}
@@ -99,7 +108,7 @@ func (s *Session) Join(ctx context.Context, room string, o JoinOptions, ready fu
 		if err != nil {
 			return Joined{}, err
 		}
-		if m = s.admit(r, id); m != nil {
+		if m = s.admit(r, id, o.Hidden); m != nil {
 			return s.join(ctx, m, o, ready)
 		}
 		s.hub.uncount(s.conn)
@@ -109,13 +118,13 @@ func (s *Session) Join(ctx context.Context, room string, o JoinOptions, ready fu
 
 // admit makes the membership, in phase joining; nil if the session has changed
 // since it had the identity id and no membership in r.
-func (s *Session) admit(r *room, id *holdfast.Identity) *member {
+func (s *Session) admit(r *room, id *holdfast.Identity, hidden bool) *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.identity != id || s.member(r.name) != nil {
 		return nil
 	}
-	m := &member{session: s, room: r, pending: &pendingJoin{}}
+	m := &member{session: s, room: r, hidden: hidden, pending: &pendingJoin{}}
 	s.members = append(s.members, m)
 	return m
 }
@@ -139,6 +148,7 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 		if o.Since != nil {
 			j.Recovered = &recovered
 		}
+		j.Members = m.room.enter(m, o.Presence)
 		announced = true
 		if ready != nil {
 			ready(j)
@@ -160,6 +170,8 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 			m.wait = nil
 		}
 		s.mu.Unlock()
+		m.room.mu.Lock()
+		m.room.stir()
 		return j, nil
 	}
 	m.phase, m.pending = phaseLeaving, nil
@@ -228,7 +240,9 @@ func (s *Session) carry(ctx context.Context, m *member, o JoinOptions, announce 
 			}
 			for _, ev := range events {
 				if ev.Position.Offset > served.Offset {
-					s.send(ev)
+					if !s.excepted(ev) {
+						s.send(ev)
+					}
 					served = ev.Position
 				}
 			}
@@ -274,6 +288,11 @@ func (s *Session) replay(ctx context.Context, r *room, served, start holdfast.Po
 		}
 		return now, true, nil
 	}
+}
+
+// excepted reports whether ev is not for the session as it happens.
+func (s *Session) excepted(ev *holdfast.Event) bool {
+	return ev.Except != "" && ev.Except == s.conn.id
 }
 
 func (s *Session) send(ev *holdfast.Event) bool {

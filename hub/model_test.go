@@ -147,7 +147,7 @@ func TestModel(t *testing.T) {
 				if (j.Recovered != nil) != (since != nil && !already) || j.Recovered != nil && *j.Recovered != recovered {
 					t.Fatalf("recovered %v, want %v", j.Recovered, recovered)
 				}
-				if j.Recovered = nil; !reflect.DeepEqual(j, want) {
+				if j.Recovered, j.Members = nil, nil; !reflect.DeepEqual(j, want) {
 					t.Fatalf("joined %+v, want %+v", j, want)
 				}
 			},

@@ -37,8 +37,9 @@ type Member struct {
 	// Data is the user's presence data in the room, JSON of at most 4 KiB; nil
 	// for none.
 	Data json.RawMessage `json:"data,omitempty"`
-	// Connections counts the connections by which he is in the room.
-	Connections int `json:"connections,omitempty"`
+	// Connections counts the connections by which he is in the room; 0 in
+	// notices, and for who went a moment ago and may come back.
+	Connections int `json:"connections"`
 }
 
 // NoticeEncoder is an Encoder that has a form for notices as well. Sessions

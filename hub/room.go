@@ -21,7 +21,7 @@ type room struct {
 	err   error         // why state is roomFailed
 	wake  chan struct{} // closed at the next change of state; made by who waits
 
-	mu sync.Mutex
+	mu sync.Mutex // taken before Session.mu, never after it
 	// Guarded by mu, but for what a group says.
 	dead bool              // nothing is delivered any more
 	pos  holdfast.Position // of the last event whose fan-out has begun, or skipped
@@ -31,14 +31,18 @@ type room struct {
 	// or hands it on; others put what they have into held. It starts out set:
 	// subscribe has it.
 	busy    bool
-	fanning bool // mu is released while the groups' snapshots are being sent to
-	unread  bool // history must be read before held can go on
-	round   int  // counts readings of history
+	fanning bool   // mu is released while the groups' snapshots are being sent to
+	unread  bool   // history must be read before held can go on
+	grouped uint32 // counts the groups that there ever were
+	round   int    // counts readings of history
 	held    fifo[heldEvent]
 
 	groups  []*group
 	joining []*member // with a buffer, or parked
 	leaving []*member // to be forgotten when the fan-out is done
+
+	crowd *crowd // nil while nobody counts as present
+	talk  *talk  // nil while there is nothing to say beside the order
 }
 
 type roomState uint8
@@ -53,6 +57,7 @@ const (
 // group is the live members that share an encoder.
 type group struct {
 	encoder Encoder
+	id      uint32 // no other of the room has it, or had it
 	// live is guarded by room.mu. While room.fanning, snapshot shares its array
 	// and is read without the lock: elements below its length must not change
 	// then, but more may be appended.
@@ -152,6 +157,7 @@ func (r *room) kill() {
 	defer r.mu.Unlock()
 	r.dead = true
 	r.held.clear()
+	r.abandon()
 }
 
 // position returns the room's position and how far the member was served.
@@ -203,11 +209,13 @@ func (r *room) add(m *member) {
 	i := slices.IndexFunc(r.groups, func(g *group) bool { return g.encoder == m.session.encoder })
 	if i < 0 {
 		i = len(r.groups)
-		r.groups = append(r.groups, &group{encoder: m.session.encoder})
+		r.grouped++
+		r.groups = append(r.groups, &group{encoder: m.session.encoder, id: r.grouped})
 	}
 	g := r.groups[i]
 	m.group, m.index = g, len(g.live)
 	g.live = append(g.live, receiver{sink: m.session.sink, member: m})
+	r.arrived(m)
 }
 
 // unjoin takes a member off the joining ones. mu is held.
@@ -227,6 +235,7 @@ func (r *room) unjoin(m *member) {
 func (r *room) remove(m *member) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.withdraw(m)
 	if m.group == nil {
 		r.unjoin(m)
 	} else {

@@ -3,6 +3,7 @@ package hub
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -33,15 +34,19 @@ type member struct {
 
 	// Guarded by Session.mu.
 	phase   phase
+	hidden  bool          // it only listens; static
 	pending *pendingJoin  // while phase is joining
 	wait    chan struct{} // closed when phase is live, or the membership over; made by who waits
 
 	// Guarded by room.mu.
-	group  *group // nil unless live in it
-	index  int    // in group.live
-	buffer *joinBuffer
-	parked bool   // in room.joining, but only until an event after served
-	served uint64 // up to where the member was served when its join was done
+	group   *group // nil unless live in it
+	index   int    // in group.live
+	buffer  *joinBuffer
+	parked  bool          // in room.joining, but only until an event after served
+	entered bool          // from the answer to its join until it is taken out
+	counts  bool          // its user is present by it, and it may see who else is
+	sees    atomic.Uint32 // a sight; read without the lock by who fans out
+	served  uint64        // up to where the member was served when its join was done
 }
 
 // phase is where a membership stands. Whoever moves it from live to leaving
@@ -171,7 +176,9 @@ func (s *Session) tell(room string, err *holdfast.Error) {
 
 // SetIdentity replaces who the session is, after a refresh or a change of
 // permissions, and leaves the rooms that the new identity may not be in; Left
-// hears of each. nil means anonymous, without any right. The user must be the
+// hears of each. Where the right to presence is lost alone, its user is not
+// present by it any more, and it is sent a NoticeLeave for each user whom it
+// knew of; where the right is new, a NoticeJoin for each who is there. nil means anonymous, without any right. The user must be the
 // same as before: the caller checks that.
 func (s *Session) SetIdentity(id *holdfast.Identity) {
 	if id == nil {
@@ -183,6 +190,9 @@ func (s *Session) SetIdentity(id *holdfast.Identity) {
 	s.mu.Unlock()
 	for _, m := range members {
 		if id.Permissions.Room(m.room.name).Has(holdfast.VerbJoin) {
+			m.room.mu.Lock()
+			m.room.review(m)
+			m.room.stir()
 			continue
 		}
 		s.lost(m, errForbidden())

@@ -1,0 +1,326 @@
+package hub
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strconv"
+)
+
+// maxNotes bounds the signals and the typing that wait in one room while
+// something else is being sent there. Over it the oldest is dropped: they are
+// of this moment, or of none.
+const maxNotes = 256
+
+// talk is what is to be said in a room beside its order, by whoever has the
+// right to fan out. A room has one only while there is something to say. All of
+// it is guarded by room.mu.
+type talk struct {
+	dirty   []*present // of the crowd, each at most once
+	views   []view     // of live members, each at most once
+	waiting []view     // of members who are not live yet
+	notes   fifo[note] // typing and signals; at most maxNotes
+}
+
+// note is a notice with what settles who gets it.
+type note struct {
+	Notice
+	from *Session // of typing and signals: who sent it
+	key  string   // what tells its frames apart, where only the latest counts
+}
+
+// view is a membership that is to see presence from here on, or no more. list
+// is what the client has been told by the answer to its join.
+type view struct {
+	member *member
+	list   []Member
+}
+
+// sight is what a member gets to know of presence.
+type sight = uint32
+
+const (
+	seesNothing sight = iota
+	seesAll
+	seesLeaves // it lost the right, and what it knows is still to be taken back
+)
+
+// says returns r.talk, made if need be. mu is held.
+func (r *room) says() *talk {
+	if r.talk == nil {
+		r.talk = new(talk)
+	}
+	return r.talk
+}
+
+// touch has the others told of a user, if there is something new. mu is held.
+func (r *room) touch(p *present) {
+	if !p.dirty && (p.changed || !p.told || p.gone) {
+		p.dirty = true
+		t := r.says()
+		t.dirty = append(t.dirty, p)
+	}
+}
+
+// watch has the membership told what it may see now, as soon as it is live. mu
+// is held.
+func (r *room) watch(m *member) {
+	t := r.says()
+	same := func(v view) bool { return v.member == m }
+	switch {
+	case slices.ContainsFunc(t.views, same) || slices.ContainsFunc(t.waiting, same):
+	case m.group == nil:
+		t.waiting = append(t.waiting, view{member: m})
+	default:
+		t.views = append(t.views, view{member: m})
+	}
+}
+
+// unwatch takes back what watch did. mu is held.
+func (r *room) unwatch(m *member) {
+	if r.talk == nil {
+		return
+	}
+	same := func(v view) bool { return v.member == m }
+	r.talk.views = slices.DeleteFunc(r.talk.views, same)
+	r.talk.waiting = slices.DeleteFunc(r.talk.waiting, same)
+	r.tidy()
+}
+
+// arrived moves what waited for a membership to be live. mu is held.
+func (r *room) arrived(m *member) {
+	if r.talk == nil {
+		return
+	}
+	if i := slices.IndexFunc(r.talk.waiting, func(v view) bool { return v.member == m }); i >= 0 {
+		r.talk.views = append(r.talk.views, r.talk.waiting[i])
+		r.talk.waiting = slices.Delete(r.talk.waiting, i, i+1)
+	}
+}
+
+// tidy gives up what is empty. mu is held.
+func (r *room) tidy() {
+	if t := r.talk; t != nil && len(t.dirty)+len(t.views)+len(t.waiting)+t.notes.len() == 0 {
+		r.talk = nil
+	}
+	if c := r.crowd; c != nil && len(c.users) == 0 {
+		r.crowd = nil
+	}
+}
+
+// stir says what is to be said, unless somebody else has the right to fan out,
+// who then does it. It is called with mu held, and releases it.
+func (r *room) stir() {
+	if r.busy || r.dead || r.talk == nil {
+		r.mu.Unlock()
+		return
+	}
+	r.busy = true
+	r.pump()
+}
+
+// say says one thing that is to be said, and reports whether there was one. It
+// is called with mu held by who has the right to fan out, and releases it while
+// it sends.
+//
+// What members are told of a user is the difference between what he is and what
+// they know, so that what waits is bounded by the users, and a change that is
+// undone before its turn is never heard of. A member begins to be told when
+// nothing is left to be told to the others, with the difference between that and
+// the answer to its join.
+func (r *room) say() bool {
+	t := r.talk
+	switch {
+	case t == nil:
+		return false
+	case len(t.dirty) > 0:
+		p := t.dirty[0]
+		t.dirty[0] = nil
+		if t.dirty = t.dirty[1:]; len(t.dirty) == 0 {
+			t.dirty = nil
+		}
+		if n, ok := r.news(p); ok {
+			r.tidy()
+			r.tellAll(&note{Notice: n})
+		}
+	case len(t.views) > 0:
+		v := t.views[0]
+		t.views = slices.Delete(t.views, 0, 1)
+		r.show(v)
+	case t.notes.len() > 0:
+		n := t.notes.pop()
+		r.tidy()
+		r.tellAll(&n)
+	default:
+		return false // what waits, waits for members to be live
+	}
+	r.tidy()
+	return true
+}
+
+// news returns what is new of a user, and takes it as told. mu is held.
+func (r *room) news(p *present) (n Notice, ok bool) {
+	p.dirty = false
+	n = Notice{Room: r.name, User: Member{ID: p.user, Name: p.name}}
+	switch {
+	case p.gone:
+		i, _ := r.crowd.find(p.user)
+		r.crowd.users = slices.Delete(r.crowd.users, i, i+1)
+		if !p.told {
+			return n, false
+		}
+		r.crowd.told--
+		n.Kind = NoticeLeave
+	case !p.told:
+		p.told = true
+		r.crowd.told++
+		n.Kind, n.User.Data = NoticeJoin, p.data
+	case p.changed:
+		n.Kind, n.User.Data = NoticeUpdate, p.data
+	default:
+		return n, false
+	}
+	p.changed = false
+	n.Viewers = r.crowd.told
+	return n, true
+}
+
+// show lets a member see presence from here on, or no more: it is sent what
+// makes of what its client knows what it may know. Nothing is dirty: what the
+// others know is what is. mu is held.
+func (r *room) show(v view) {
+	m := v.member
+	if m.group == nil {
+		return // it is being put out
+	}
+	var have, want []Member
+	viewers := 0
+	switch m.sees.Load() {
+	case seesNothing:
+		have = v.list
+	case seesLeaves:
+		// If it has the right again, it missed whatever was not a leave.
+		if !m.counts {
+			have = r.members()
+		}
+	}
+	m.sees.Store(seesNothing)
+	if m.counts {
+		want, viewers = r.members(), r.crowd.told
+		m.sees.Store(seesAll)
+	}
+	notices := changes(r.name, m.session.conn.user, have, want, viewers)
+	encoder, ok := m.group.encoder.(NoticeEncoder)
+	if len(notices) == 0 || !ok {
+		return
+	}
+	r.fanning = true // if it is taken out meanwhile, that waits
+	r.mu.Unlock()
+	for i := range notices {
+		if frame := encoder.EncodeNotice(&notices[i]); frame != nil && !m.session.sink.Send(frame) {
+			break // its owner closes the session
+		}
+	}
+	r.mu.Lock()
+	r.fanning = false
+	if len(r.leaving) > 0 {
+		r.forgetLeaving()
+	}
+}
+
+// tellAll sends a notice to the live members who are to have it, encoded once a
+// group. mu is held, and released while it sends.
+func (r *room) tellAll(n *note) {
+	if len(r.groups) == 0 {
+		return
+	}
+	for _, g := range r.groups {
+		g.snapshot, g.shared = g.live, true
+	}
+	groups := r.groups // nothing is taken out while fanning is set
+	r.fanning = true
+	r.mu.Unlock()
+	for _, g := range groups {
+		if encoder, ok := g.encoder.(NoticeEncoder); ok {
+			g.tell(encoder, n)
+		}
+	}
+	r.mu.Lock()
+	r.fanning = false
+	for _, g := range groups {
+		g.snapshot, g.shared = nil, false
+	}
+	if len(r.leaving) > 0 {
+		r.forgetLeaving()
+	}
+}
+
+// tell sends a notice to those of the group's snapshot who are to have it.
+func (g *group) tell(encoder NoticeEncoder, n *note) {
+	var frame *Frame
+	for i := range g.snapshot {
+		to := &g.snapshot[i]
+		if !to.member.wants(n) {
+			continue
+		}
+		if frame == nil {
+			if frame = encoder.EncodeNotice(&n.Notice); frame == nil {
+				return
+			}
+			if n.key != "" {
+				// A connection's namespaces share a queue, in which each has
+				// frames of its own.
+				frame.Overflow, frame.Key = OverflowLatest, strconv.FormatUint(uint64(g.id), 10)+n.key
+			}
+		}
+		to.sink.Send(frame)
+	}
+}
+
+// wants reports whether a live member is to have a notice.
+func (m *member) wants(n *note) bool {
+	switch n.Kind {
+	case NoticeJoin, NoticeUpdate:
+		return m.sees.Load() == seesAll && m.session.conn.user != n.User.ID
+	case NoticeLeave:
+		return m.sees.Load() != seesNothing && m.session.conn.user != n.User.ID
+	case NoticeTyping:
+		return !m.hidden && m.session != n.from && (n.User.ID == "" || m.session.conn.user != n.User.ID)
+	}
+	return !m.hidden && m.session != n.from
+}
+
+// changes returns the notices that make of a picture of a room another one, but
+// for the user whose pictures they are. Both are sorted.
+func changes(room, self string, have, want []Member, viewers int) (notices []Notice) {
+	add := func(kind NoticeKind, u Member) {
+		if u.ID != self {
+			notices = append(notices, Notice{Kind: kind, Room: room, User: u, Viewers: viewers})
+		}
+	}
+	for len(have) > 0 || len(want) > 0 {
+		order := 0
+		switch {
+		case len(have) == 0:
+			order = 1
+		case len(want) == 0:
+			order = -1
+		default:
+			order = cmp.Compare(have[0].ID, want[0].ID)
+		}
+		switch {
+		case order < 0:
+			add(NoticeLeave, Member{ID: have[0].ID, Name: have[0].Name})
+			have = have[1:]
+		case order > 0:
+			add(NoticeJoin, Member{ID: want[0].ID, Name: want[0].Name, Data: want[0].Data})
+			want = want[1:]
+		default:
+			if have[0].Name != want[0].Name || !bytes.Equal(have[0].Data, want[0].Data) {
+				add(NoticeUpdate, Member{ID: want[0].ID, Name: want[0].Name, Data: want[0].Data})
+			}
+			have, want = have[1:], want[1:]
+		}
+	}
+	return notices
+}
