@@ -19,25 +19,10 @@ type Frame struct {
 	Wire []byte
 	// Overflow says what gives way where the frame does not fit into a queue.
 	Overflow Overflow
-	// Key tells frames with OverflowLatest apart.
+	// Key tells frames with OverflowLatest apart. It counts in the whole queue:
+	// who makes such frames sees to it that theirs differ from those of others.
 	Key string
 }
-
-// Overflow is what becomes of a reader who is too slow.
-type Overflow uint8
-
-const (
-	// OverflowClose: the queue is closed, and its connection ends with
-	// SLOW_CONSUMER: nothing is lost in silence. The default.
-	OverflowClose Overflow = iota
-	// OverflowDropOldest: the oldest frames of this kind that wait are dropped,
-	// as many as it takes.
-	OverflowDropOldest
-	// OverflowLatest: the frame takes the place of one with the same Key that
-	// still waits, full or not; if it does not fit even so, frames of this kind
-	// are dropped, the oldest first.
-	OverflowLatest
-)
 
 // Size is what the frame counts for in limits of bytes: the length of Wire,
 // or that of Text and Binary where there is no Wire.

@@ -16,24 +16,37 @@ const frameOverhead = 16
 // is an empty queue with the default limit; it costs no memory of its own
 // until frames wait in it, and gives that memory back when it is emptied.
 //
-// It is bounded by bytes. A frame that does not fit closes the queue: the
-// reader is too slow, and what was queued before can still be popped. A frame
-// is always let into an empty queue, whatever its size, since messages have
-// limits of their own.
+// It is bounded by bytes, and Frame.Overflow says what becomes of a frame that
+// does not fit. With OverflowClose it takes the place of frames that may be
+// dropped, the oldest of them first, and closes the queue if that is not
+// enough: the reader is too slow, and what was queued before can still be
+// popped. With the others only frames of the same kind give way, and if that
+// is not enough the frame itself is dropped. A frame is always let into an
+// empty queue, whatever its size, since messages have limits of their own.
+//
+// A frame with OverflowLatest goes to the back also where it replaces another:
+// what is popped is always in the order in which it was pushed, with parts left
+// out, so that positions of a room never go back. A key that changes faster
+// than the reader reads therefore comes after those that change less often.
 //
 // A Queue is safe for concurrent use and must not be copied after first use.
 type Queue struct {
 	// Limit bounds the bytes queued, each frame counting Size()+16. 0: 1 MiB.
 	// Set it before first use.
 	Limit int
+	// Drops counts what is dropped, for any number of queues. nil: nobody does.
+	// Set it before first use.
+	Drops *Drops
 
 	mu sync.Mutex
-	// All below is guarded by mu. The n frames start at ring[head] and wrap
-	// around; a nil ring stands for the few slots of inline.
+	// All below is guarded by mu. The n slots start at ring[head] and wrap
+	// around; a nil ring stands for the few slots of inline. Slots of frames
+	// that were dropped are nil, but never the first and the last one.
 	ring   []*Frame
 	head   int
 	n      int
 	bytes  int
+	loose  *loose // about the frames that may be dropped; nil if none wait
 	closed bool
 	low    chan struct{} // closed when bytes falls below lowAt, for Wait
 	lowAt  int
@@ -48,9 +61,10 @@ func (q *Queue) slots() []*Frame {
 	return q.ring
 }
 
-// Push appends f. wake reports that the queue was empty before: the caller
-// then starts, or wakes, whoever pops. ok is false if the queue was closed, or
-// if f did not fit, which closes it; f is then not queued.
+// Push appends f, or drops it where its Overflow says so. wake reports that the
+// queue was empty before: the caller then starts, or wakes, whoever pops. ok is
+// false if the queue was closed, or if f did not fit and may not be dropped,
+// which closes it.
 func (q *Queue) Push(f *Frame) (wake, ok bool) {
 	size := f.Size() + frameOverhead
 	q.mu.Lock()
@@ -62,20 +76,30 @@ func (q *Queue) Push(f *Frame) (wake, ok bool) {
 	if limit <= 0 {
 		limit = DefaultQueueLimit
 	}
-	if q.n > 0 && q.bytes+size > limit {
-		q.close()
-		return false, false
+	wake = q.n == 0
+	if over := q.bytes + size - limit; over > 0 && !wake || q.loose != nil && f.Overflow == OverflowLatest {
+		if !q.giveWay(f, over) {
+			if !f.droppable() {
+				q.close()
+				return false, false
+			}
+			q.Drops.count(f)
+			return false, true
+		}
 	}
 	ring := q.grow(1)
 	ring[(q.head+q.n)&(len(ring)-1)] = f
 	q.n++
 	q.bytes += size
-	return q.n == 1, true
+	if f.droppable() {
+		q.loosen(f, q.n-1)
+	}
+	return wake, true
 }
 
 // PushFront puts frames that were popped and not sent back to the front, in
-// their order, whether or not they fit and also when the queue is closed. It
-// signals nothing.
+// their order, whether or not they fit and also when the queue is closed. One
+// that was replaced meanwhile (OverflowLatest) is dropped. It signals nothing.
 func (q *Queue) PushFront(frames ...*Frame) {
 	if len(frames) == 0 {
 		return
@@ -83,12 +107,25 @@ func (q *Queue) PushFront(frames ...*Frame) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	ring := q.grow(len(frames))
-	q.head = (q.head - len(frames)) & (len(ring) - 1)
-	for i, f := range frames {
-		ring[(q.head+i)&(len(ring)-1)] = f
+	for i := len(frames) - 1; i >= 0; i-- {
+		f := frames[i]
+		if f.Overflow == OverflowLatest && q.loose != nil {
+			if _, replaced := q.find(f.Key); replaced {
+				q.Drops.count(f)
+				continue
+			}
+		}
+		q.head = (q.head - 1) & (len(ring) - 1)
+		ring[q.head] = f
+		q.n++
 		q.bytes += f.Size() + frameOverhead
+		if q.loose != nil {
+			q.loose.first--
+		}
+		if f.droppable() {
+			q.loosen(f, 0)
+		}
 	}
-	q.n += len(frames)
 }
 
 // grow makes room for more frames and returns the ring, whose length is a
@@ -98,14 +135,16 @@ func (q *Queue) grow(more int) []*Frame {
 	if q.n+more <= len(old) {
 		return old
 	}
+	if l := q.loose; l != nil && l.holes*2 >= len(old) && q.n-l.holes+more <= len(old) {
+		q.moveTo(old)
+		return old
+	}
 	size := len(old) * 4
 	for size < q.n+more {
 		size *= 2
 	}
 	ring := make([]*Frame, size)
-	for i := range q.n {
-		ring[i] = old[(q.head+i)&(len(old)-1)]
-	}
+	q.moveTo(ring)
 	clear(q.inline[:])
 	q.ring, q.head = ring, 0
 	return ring
@@ -131,6 +170,9 @@ func (q *Queue) Pop(dst []*Frame, maxBytes, maxFrames int) []*Frame {
 		q.head = (q.head + 1) & (len(ring) - 1)
 		q.n--
 		q.bytes -= size + frameOverhead
+		if q.loose != nil {
+			q.popped(f)
+		}
 	}
 	if q.n == 0 {
 		q.ring, q.head = nil, 0
@@ -189,7 +231,7 @@ func (q *Queue) Clear() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	clear(q.inline[:])
-	q.ring, q.head, q.n, q.bytes = nil, 0, 0, 0
+	q.ring, q.head, q.n, q.bytes, q.loose = nil, 0, 0, 0, nil
 	q.signal()
 }
 
@@ -197,6 +239,9 @@ func (q *Queue) Clear() {
 func (q *Queue) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.loose != nil {
+		return q.n - q.loose.holes
+	}
 	return q.n
 }
 
