@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -48,6 +49,14 @@ type Config struct {
 	// those that come at once. Anonymous connections count one by one. 0: 20;
 	// negative: no limit.
 	SignalRate float64
+	// Overflow says what becomes of slow readers of a room. It is called once
+	// for each room that is made, without locks, and should not block. nil:
+	// OverflowClose in every room.
+	Overflow func(room string) RoomOverflow
+	// FannedOut is told how long it took to encode an event and to queue it to
+	// its room's members, where there are any: it is called once an event, without
+	// locks, from many goroutines, and must not block. nil: nobody measures.
+	FannedOut func(took time.Duration)
 	// Logger gets what operators should know. nil: none.
 	Logger *slog.Logger
 }
@@ -62,6 +71,8 @@ type Hub struct {
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
 	wg     sync.WaitGroup // one for each room in rooms, and for each goroutine
+	stats  counts
+	groups atomic.Uint64 // numbers them
 
 	mu sync.Mutex
 	// Guarded by mu, as are the fields of rooms and connections that say so.
@@ -71,6 +82,7 @@ type Hub struct {
 	users  map[string]int // connections of each user who has any
 	// signals has the rates of who is connected and has sent a signal.
 	signals map[signaller]*rate.Limiter
+	in      int // memberships and joins under way
 }
 
 // connection is what the sessions of one connection share.
@@ -256,6 +268,7 @@ func (h *Hub) acquire(ctx context.Context, name string, c *connection) (*room, e
 		}
 		r.refs++
 		c.rooms++
+		h.in++
 		h.mu.Unlock()
 		return r, nil
 	}
@@ -265,6 +278,7 @@ func (h *Hub) acquire(ctx context.Context, name string, c *connection) (*room, e
 func (h *Hub) uncount(c *connection) {
 	h.mu.Lock()
 	c.rooms--
+	h.in--
 	h.mu.Unlock()
 }
 

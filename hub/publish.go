@@ -24,7 +24,7 @@ func (h *Hub) Publish(ctx context.Context, ev *holdfast.Event) (holdfast.Positio
 	if h.ctx.Err() != nil {
 		return holdfast.Position{}, holdfast.GoingAway.New()
 	}
-	return h.broker.Publish(ctx, ev)
+	return h.append(ctx, ev)
 }
 
 // Publish publishes as the session's user: it needs the right to publish in
@@ -48,7 +48,16 @@ func (s *Session) Publish(ctx context.Context, ev *holdfast.Event) (holdfast.Pos
 		own.From = id.User
 		ev = &own
 	}
-	return s.hub.broker.Publish(ctx, ev)
+	return s.hub.append(ctx, ev)
+}
+
+// append gives an event that was checked to the broker, and counts it.
+func (h *Hub) append(ctx context.Context, ev *holdfast.Event) (holdfast.Position, error) {
+	position, err := h.broker.Publish(ctx, ev)
+	if err == nil {
+		h.stats.published.Add(1)
+	}
+	return position, err
 }
 
 func (h *Hub) checkEvent(ev *holdfast.Event) error {

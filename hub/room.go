@@ -14,6 +14,8 @@ type room struct {
 	// Static.
 	hub  *Hub
 	name string
+	// overflow is set before anybody is in, and static from then on.
+	overflow RoomOverflow
 
 	// Guarded by Hub.mu.
 	refs  int // memberships and joins
@@ -31,10 +33,9 @@ type room struct {
 	// or hands it on; others put what they have into held. It starts out set:
 	// subscribe has it.
 	busy    bool
-	fanning bool   // mu is released while the groups' snapshots are being sent to
-	unread  bool   // history must be read before held can go on
-	grouped uint32 // counts the groups that there ever were
-	round   int    // counts readings of history
+	fanning bool // mu is released while the groups' snapshots are being sent to
+	unread  bool // history must be read before held can go on
+	round   int  // counts readings of history
 	held    fifo[heldEvent]
 
 	groups  []*group
@@ -57,7 +58,7 @@ const (
 // group is the live members that share an encoder.
 type group struct {
 	encoder Encoder
-	id      uint32 // no other of the room has it, or had it
+	id      uint64 // no other group of the hub has or had it
 	// live is guarded by room.mu. While room.fanning, snapshot shares its array
 	// and is read without the lock: elements below its length must not change
 	// then, but more may be appended.
@@ -107,6 +108,9 @@ func (r *room) wakeAll() {
 // subscribe runs in a goroutine of the hub as soon as the room is made.
 func (r *room) subscribe() {
 	h := r.hub
+	if h.cfg.Overflow != nil {
+		r.overflow = h.cfg.Overflow(r.name)
+	}
 	ctx, cancel := context.WithTimeout(h.ctx, subscribeTimeout)
 	defer cancel()
 	pos, err := h.broker.Subscribe(ctx, r.name, r)
@@ -209,8 +213,7 @@ func (r *room) add(m *member) {
 	i := slices.IndexFunc(r.groups, func(g *group) bool { return g.encoder == m.session.encoder })
 	if i < 0 {
 		i = len(r.groups)
-		r.grouped++
-		r.groups = append(r.groups, &group{encoder: m.session.encoder, id: r.grouped})
+		r.groups = append(r.groups, &group{encoder: m.session.encoder, id: r.hub.groups.Add(1)})
 	}
 	g := r.groups[i]
 	m.group, m.index = g, len(g.live)

@@ -270,7 +270,7 @@ func (g *group) tell(encoder NoticeEncoder, n *note) {
 			if n.key != "" {
 				// A connection's namespaces share a queue, in which each has
 				// frames of its own.
-				frame.Overflow, frame.Key = OverflowLatest, strconv.FormatUint(uint64(g.id), 10)+n.key
+				frame.Overflow, frame.Key = OverflowLatest, "\x01"+strconv.FormatUint(g.id, 36)+"\x00"+n.key
 			}
 		}
 		to.sink.Send(frame)
