@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -13,28 +14,41 @@ import (
 )
 
 // testOrder: one order, the same in answers, live and in history.
-func testOrder(t *testing.T, cfg Config) {
+func testOrder(t *testing.T, cfg Config) { checkOrder(t, []hub.Broker{cfg.New(t, Bounds{})}) }
+
+// testNodes: the same over two processes.
+func testNodes(t *testing.T, cfg Config) { checkOrder(t, nodes(t, cfg, cfg.New(t, Bounds{}))) }
+
+// checkOrder publishes at once by all brokers of the same rooms, and hears on
+// each of them.
+func checkOrder(t *testing.T, brokers []hub.Broker) {
 	const publishers, each = 4, 50
-	b := cfg.Open(t, publishers*each)
-	r := &receiver{}
-	start := subscribe(t, b, "r", r)
-	defer unsubscribe(t, b, "r")
+	receivers := make([]*receiver, len(brokers))
+	var start holdfast.Position
+	for i, b := range brokers {
+		receivers[i] = &receiver{}
+		start = subscribe(t, b, "r", receivers[i])
+		defer unsubscribe(t, b, "r")
+	}
 	var mu sync.Mutex
 	answers := make(map[uint64]string)
 	var last holdfast.Position
 	var wg sync.WaitGroup
-	for p := range publishers {
+	for p := range publishers * len(brokers) {
 		wg.Go(func() {
 			var before uint64
 			for i := range each {
 				data := fmt.Sprintf(`"%d.%d"`, p, i)
-				pos, err := b.Publish(t.Context(), event("r", data))
+				pos, err := brokers[p%len(brokers)].Publish(t.Context(), event("r", data))
 				if err != nil || pos.Offset <= before {
 					t.Errorf("offset %d after %d: %v", pos.Offset, before, err)
 					return
 				}
 				before = pos.Offset
 				mu.Lock()
+				if other, ok := answers[pos.Offset]; ok {
+					t.Errorf("%s and %s both got offset %d", other, data, pos.Offset)
+				}
 				answers[pos.Offset] = data
 				if pos.Offset > last.Offset {
 					last = pos
@@ -44,9 +58,23 @@ func testOrder(t *testing.T, cfg Config) {
 		})
 	}
 	wg.Wait()
-	kept := history(t, b, "r", &start, 0)
-	if len(kept.Events) != publishers*each || len(answers) != publishers*each || !kept.Recovered {
-		t.Fatalf("%d events kept, %d answered", len(kept.Events), len(answers))
+	var kept hub.History
+	for i, b := range brokers {
+		h := insist(t, func(ctx context.Context) (hub.History, error) {
+			// What another process published shows here soon, not at once.
+			h, err := b.History(ctx, "r", &start, 0)
+			if err == nil && len(h.Events) < len(answers) {
+				err = fmt.Errorf("%d events kept, %d answered", len(h.Events), len(answers))
+			}
+			return h, err
+		})
+		if i > 0 && dataOf(h.Events) != dataOf(kept.Events) {
+			t.Errorf("history by one process is\n%s\nand by another\n%s", dataOf(kept.Events), dataOf(h.Events))
+		}
+		kept = h
+	}
+	if len(kept.Events) != publishers*len(brokers)*each || !kept.Recovered {
+		t.Fatalf("%d events kept", len(kept.Events))
 	}
 	for _, ev := range kept.Events {
 		if answers[ev.Position.Offset] != string(ev.Data) {
@@ -58,40 +86,46 @@ func testOrder(t *testing.T, cfg Config) {
 	}) {
 		t.Error("history is not in order")
 	}
-	live, prevs := r.await(t, last)
-	checkLive(t, kept.Events, live, prevs)
+	for _, r := range receivers {
+		live, prevs := r.await(t, last)
+		checkLive(t, kept.Events, live, prevs)
+	}
 }
 
-// checkLive compares what was delivered with the room's events: each is one of
-// them, and prev is that of the one before, or unknown, so that a gap shows.
-func checkLive(t *testing.T, kept, live []*holdfast.Event, prevs []uint64) {
-	t.Helper()
-	index := make(map[uint64]int)
-	for i, ev := range kept {
-		index[ev.Position.Offset] = i
-	}
-	for i, ev := range live {
-		at, ok := index[ev.Position.Offset]
-		if !ok || string(kept[at].Data) != string(ev.Data) {
-			t.Errorf("delivered %s at %d, which is not the room's", ev.Data, ev.Position.Offset)
-			continue
+// testPrevious: prev is the offset of the event before, over pauses in the
+// subscription too.
+func testPrevious(t *testing.T, cfg Config) {
+	b := cfg.New(t, Bounds{})
+	var before uint64 // offset of the last event
+	for round := range 4 {
+		r := &receiver{}
+		pos := subscribe(t, b, "r", r)
+		if pos.Offset < before {
+			t.Errorf("the subscription is at %d, the room at %d", pos.Offset, before)
 		}
-		if at > 0 && prevs[i] != hub.UnknownOffset && prevs[i] != kept[at-1].Position.Offset {
-			t.Errorf("%d is said to follow %d, not %d", ev.Position.Offset, prevs[i], kept[at-1].Position.Offset)
+		for range 3 {
+			pos = publish(t, b, event("r", "1"))
+			_, prevs := r.await(t, pos)
+			if prev := prevs[len(prevs)-1]; prev != before && prev != hub.UnknownOffset {
+				t.Errorf("round %d: %d is said to follow %d, not %d", round, pos.Offset, prev, before)
+			}
+			before = pos.Offset
 		}
+		unsubscribe(t, b, "r")
+		before = publish(t, b, event("r", "nobody hears it")).Offset
 	}
 }
 
 // testSubscribe: while others publish, each subscription gets all that comes
 // after its position, or sees that it did not; it may end from within.
 func testSubscribe(t *testing.T, cfg Config) {
-	b := cfg.Open(t, 10_000)
+	b := cfg.New(t, Bounds{})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(stop)
 	wg.Go(func() {
-		for i := 0; ; i++ {
+		for i := range 4000 { // Bounds{} promises no more
 			select {
 			case <-stop:
 				return
@@ -101,6 +135,7 @@ func testSubscribe(t *testing.T, cfg Config) {
 				t.Error(err)
 				return
 			}
+			runtime.Gosched()
 		}
 	})
 	for range 20 {
@@ -108,17 +143,13 @@ func testSubscribe(t *testing.T, cfg Config) {
 		ended := make(chan struct{})
 		var once sync.Once
 		r.then = func(*holdfast.Event) {
-			r.mu.Lock()
-			n := len(r.events)
-			r.mu.Unlock()
-			if n >= 5 {
-				once.Do(func() {
-					unsubscribe(t, b, "r")
-					close(ended)
-				})
-			}
+			once.Do(func() {
+				unsubscribe(t, b, "r")
+				close(ended)
+			})
 		}
 		pos := subscribe(t, b, "r", r)
+		publish(t, b, event("r", `"at least this"`))
 		select {
 		case <-ended:
 		case <-time.After(patience):
@@ -140,9 +171,32 @@ func testSubscribe(t *testing.T, cfg Config) {
 	}
 }
 
+// testOneAtATime: however many publish, a receiver is called one at a time.
+func testOneAtATime(t *testing.T, cfg Config) {
+	const publishers, each = 8, 40
+	b := cfg.New(t, Bounds{})
+	brokers := nodes(t, cfg, b)
+	r := &receiver{then: func(*holdfast.Event) { runtime.Gosched() }}
+	subscribe(t, b, "r", r)
+	defer unsubscribe(t, b, "r")
+	var wg sync.WaitGroup
+	for p := range publishers {
+		wg.Go(func() {
+			for range each {
+				if _, err := brokers[p%len(brokers)].Publish(t.Context(), event("r", "1")); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r.await(t, publish(t, b, event("r", `"the last"`)))
+}
+
 // testNotBehind: history has what was delivered, and what was answered.
 func testNotBehind(t *testing.T, cfg Config) {
-	b := cfg.Open(t, 1000)
+	b := cfg.New(t, Bounds{})
 	r := &receiver{}
 	r.then = func(ev *holdfast.Event) {
 		before := holdfast.Position{Epoch: ev.Position.Epoch, Offset: ev.Position.Offset - 1}
@@ -162,131 +216,4 @@ func testNotBehind(t *testing.T, cfg Config) {
 		since = pos
 	}
 	r.await(t, since)
-}
-
-// testHub: a hub on the broker, with clients that come and go, loses nothing.
-func testHub(t *testing.T, cfg Config) {
-	b := cfg.Open(t, 10_000)
-	runClients(t, b, b)
-}
-
-// testNodes: the same over two processes.
-func testNodes(t *testing.T, cfg Config) {
-	if cfg.Another == nil {
-		t.Skip("the broker is for one process")
-	}
-	first := cfg.Open(t, 10_000)
-	runClients(t, first, cfg.Another(t, first))
-}
-
-// runClients publishes to one broker and has clients on a hub on another.
-func runClients(t *testing.T, publishTo, readFrom hub.Broker) {
-	h := hub.New(hub.Config{Broker: readFrom})
-	defer h.Close()
-	start := history(t, publishTo, "r", nil, 0).Position
-	const n = 300
-	var want []string
-	for i := range n {
-		want = append(want, fmt.Sprint(i))
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for _, data := range want {
-			if _, err := publishTo.Publish(t.Context(), event("r", data)); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	})
-	for i := range 3 {
-		wg.Go(func() { runClient(t, h, fmt.Sprint("client-", i), start, want) })
-	}
-	wg.Wait()
-}
-
-// runClient joins, and joins again, until it has everything.
-func runClient(t *testing.T, h *hub.Hub, id string, pos holdfast.Position, want []string) {
-	var got []string
-	for len(got) < len(want) {
-		sink := &clientSink{more: make(chan struct{}, 1)}
-		rooms, err := holdfast.RoomList("r")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		s, err := h.Open(hub.SessionConfig{
-			ID: id, Identity: &holdfast.Identity{Permissions: holdfast.Permissions{Rooms: rooms}}, Sink: sink, Encoder: sink,
-		})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		j, err := s.Join(t.Context(), "r", hub.JoinOptions{Since: &pos}, nil)
-		if err != nil || !*j.Recovered {
-			t.Errorf("join: %+v, %v", j, err)
-			return
-		}
-		if sink.await(len(want)-len(got), 20) == 0 {
-			t.Errorf("%s: nothing comes after %v", id, pos)
-			return
-		}
-		s.Close()
-		events := sink.close()
-		for _, ev := range events {
-			got, pos = append(got, string(ev.Data)), ev.Position
-		}
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%s got %v", id, got)
-	}
-}
-
-// clientSink keeps the events that it is asked to encode, as its session's only
-// encoder.
-type clientSink struct {
-	mu     sync.Mutex
-	events []*holdfast.Event
-	closed bool
-	more   chan struct{}
-}
-
-// Encode keeps ev and sends nothing.
-func (s *clientSink) Encode(ev *holdfast.Event) *hub.Frame {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.events = append(s.events, ev)
-		select {
-		case s.more <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
-
-func (s *clientSink) Send(*hub.Frame) bool { return true }
-
-// await waits for all events, or for some.
-func (s *clientSink) await(all, some int) int {
-	late := time.After(patience)
-	for {
-		s.mu.Lock()
-		n := len(s.events)
-		s.mu.Unlock()
-		if n >= min(all, some) {
-			return n
-		}
-		select {
-		case <-s.more:
-		case <-late:
-			return 0
-		}
-	}
-}
-
-func (s *clientSink) close() []*holdfast.Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	return s.events
 }

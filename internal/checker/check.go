@@ -115,6 +115,8 @@ func (k *walker) step(e *Entry) {
 		k.ask(e)
 	case Joined:
 		k.joined(e)
+	case Already:
+		k.already()
 	case Resumed:
 		k.state, k.late = in, nil
 		if k.cursor == nil {
@@ -231,6 +233,21 @@ func (k *walker) joined(e *Entry) {
 		}
 	}
 	k.state, k.cursor, k.late, k.replay = in, &pos, nil, nil
+}
+
+// already checks an answer by which the member was never out, whatever it had
+// heard: a word of the server that was overtaken.
+func (k *walker) already() {
+	if k.state != asked || k.late == nil {
+		k.fault("record", "already in, for a member who did not ask or was never in")
+		return
+	}
+	k.lateOnly()
+	last := *k.late
+	if n := len(k.replay); n > 0 {
+		last = k.replay[n-1].Position
+	}
+	k.state, k.cursor, k.late, k.replay = in, &last, nil, nil
 }
 
 // recovered checks a replay that is said to be whole: it ends with all events

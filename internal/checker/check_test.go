@@ -16,7 +16,7 @@ import (
 //	a!        it is refused
 //	m:ask     member m asks to join       m:ask@2      since e:2
 //	m:join@2  the answer is e:2           m:join@2+    recovered; @2- not
-//	m:a@3     a comes, at e:3             m:resume m:left m:cut m:reset m:upto@3
+//	m:a@3     a comes, at e:3             m:resume m:already m:left m:cut m:reset m:upto@3
 //	r:final@2=a@1,b@2   a last reading of history, whole, ends at e:2
 //
 // A step may begin with room/ and is in room r otherwise.
@@ -76,6 +76,8 @@ func scriptMember(t *testing.T, rec *Recorder, room, member, what string) {
 		}
 	case "join":
 		m.Joined(room, pos, recovered)
+	case "already":
+		m.Already(room)
 	case "resume":
 		m.Resumed(room)
 	case "left":
@@ -134,6 +136,7 @@ func TestCheck(t *testing.T) {
 		{"a replay that breaks off with the connection", abc + "m:ask@0 m:a@1 m:cut m:ask@1 m:b@2 m:c@3 m:join@3+", ""},
 		{"on its way while leaving", ">a a@1 m:ask m:join@1 m:left >b b@2 m:b@2", ""},
 		{"on its way while joining again", ">a a@1 m:ask m:join@1 m:left m:ask@1 >b b@2 m:b@2 m:b@2 m:join@2+", ""},
+		{"never out", ">a a@1 m:ask m:join@1 m:left >b b@2 m:b@2 m:ask@2 >c c@3 m:c@3 m:already >d d@4 m:d@4", ""},
 		{"unknown, there", ">a m:ask m:join@0 m:a@1", ""},
 		{"unknown, not there", ">a m:ask m:join@0 >b b@1 m:b@1", ""},
 		{"refused", ">a a!", ""},
@@ -158,6 +161,8 @@ func TestCheck(t *testing.T) {
 		{"lost at the beginning of a stream, all", "m:resume " + abc + "m:upto@3", "behind"},
 		{"lost between streams", "m:resume " + abc + "m:a@1 m:cut m:resume m:c@3", "gap"},
 		{"lost after a reset", ">a a@1 m:resume m:reset >b b@2 >c c@3 m:c@3", "gap"},
+		{"never out, lost", ">a a@1 m:ask m:join@1 m:left m:ask@2 >b b@2 >c c@3 m:c@3 m:already", "replay"},
+		{"never out, lost later", ">a a@1 m:ask m:join@1 m:left m:ask@2 m:already >b b@2 >c c@3 m:c@3", "gap"},
 		{"doubled", "m:ask m:join@0 " + abc + "m:a@1 m:b@2 m:b@2 m:c@3", "again"},
 		{"doubled in a replay", abc + "m:ask@1 m:b@2 m:b@2 m:c@3 m:join@3+", "replay"},
 		{"doubled by replay and live", abc + "m:ask@1 m:b@2 m:c@3 m:join@3+ m:c@3", "again"},

@@ -42,6 +42,9 @@ const (
 	Asked Kind = iota
 	// Joined: the answer: Position, and Recovered where the join had a Since.
 	Joined
+	// Already: the answer to a join is that the member was in all along: it goes
+	// on from what it has.
+	Already
 	// Resumed: a stream has begun that follows on what the member had, or, if it
 	// had nothing or was told, on the present. For streams whose cursor is
 	// opaque.
@@ -174,6 +177,9 @@ func (m *Member) Asked(room string, since *holdfast.Position) {
 func (m *Member) Joined(room string, pos holdfast.Position, recovered *bool) {
 	m.put(room, Entry{Kind: Joined, Position: pos, Recovered: recovered})
 }
+
+// Already: the answer has come, and says that the member was in.
+func (m *Member) Already(room string) { m.put(room, Entry{Kind: Already}) }
 
 // Resumed: a stream with an opaque cursor has begun.
 func (m *Member) Resumed(room string) { m.put(room, Entry{Kind: Resumed}) }

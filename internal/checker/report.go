@@ -142,6 +142,8 @@ func (e Entry) String() string {
 			return "joined at " + at
 		}
 		return fmt.Sprintf("joined at %s, recovered %v", at, *e.Recovered)
+	case Already:
+		return "was in all along"
 	case Resumed:
 		return "a stream begins"
 	case Event:
