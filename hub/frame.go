@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -22,6 +24,28 @@ type Frame struct {
 	// Key tells frames with OverflowLatest apart. It counts in the whole queue:
 	// who makes such frames sees to it that theirs differ from those of others.
 	Key string
+
+	packed atomic.Pointer[packing]
+}
+
+// packing is another form of a frame, made when it is first asked for.
+type packing struct {
+	once  sync.Once
+	bytes []byte
+}
+
+// Packed returns what pack makes of f: a compressed Wire, for one. pack is
+// called by the first receiver who asks, and the result shared with all
+// others, who wait for it; it must not block, and must be the same function
+// for all of them.
+func (f *Frame) Packed(pack func(*Frame) []byte) []byte {
+	p := f.packed.Load()
+	if p == nil {
+		f.packed.CompareAndSwap(nil, new(packing))
+		p = f.packed.Load()
+	}
+	p.once.Do(func() { p.bytes = pack(f) })
+	return p.bytes
 }
 
 // Size is what the frame counts for in limits of bytes: the length of Wire,

@@ -16,13 +16,13 @@ func frameOf(n int) *Frame { return &Frame{Text: make([]byte, n)} }
 func TestFrameSize(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		frame Frame
+		frame *Frame
 		want  int
 	}{
-		{"empty", Frame{}, 0},
-		{"text", Frame{Text: make([]byte, 7)}, 7},
-		{"text and binary", Frame{Text: make([]byte, 7), Binary: [][]byte{make([]byte, 2), make([]byte, 3)}}, 12},
-		{"wire", Frame{Text: make([]byte, 7), Wire: make([]byte, 9)}, 9},
+		{"empty", &Frame{}, 0},
+		{"text", &Frame{Text: make([]byte, 7)}, 7},
+		{"text and binary", &Frame{Text: make([]byte, 7), Binary: [][]byte{make([]byte, 2), make([]byte, 3)}}, 12},
+		{"wire", &Frame{Text: make([]byte, 7), Wire: make([]byte, 9)}, 9},
 	} {
 		if got := c.frame.Size(); got != c.want {
 			t.Errorf("%s: size %d, want %d", c.name, got, c.want)

@@ -43,6 +43,13 @@ type EngineConfig struct {
 	// Default: 1 MiB.
 	QueueBytes int
 
+	// Compression accepts permessage-deflate (RFC 7692) from clients that offer
+	// it, without context takeover. Default: no extension is accepted.
+	Compression bool
+	// CompressFrom is how many bytes a message has at the least to be sent
+	// compressed. Default: 1,024.
+	CompressFrom int
+
 	// Node names this process in every sid. A name with other characters than
 	// letters, digits, '-' and '_' appears as its base64url. Default: no name.
 	Node string
@@ -87,6 +94,7 @@ func (cfg EngineConfig) withDefaults() EngineConfig {
 	cfg.MaxPayload = cmp.Or(cfg.MaxPayload, 1_000_000)
 	cfg.MaxPackets = cmp.Or(cfg.MaxPackets, engineio.MaxPackets)
 	cfg.QueueBytes = cmp.Or(cfg.QueueBytes, hub.DefaultQueueLimit)
+	cfg.CompressFrom = cmp.Or(cfg.CompressFrom, deflateFrom)
 	cfg.Node = nodeName(cfg.Node)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

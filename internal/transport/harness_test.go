@@ -2,6 +2,8 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -67,6 +69,7 @@ type rig struct {
 	server   *http.Server
 	client   *http.Client
 	sessions chan *session // opened
+	offer    string        // Sec-WebSocket-Extensions of new WebSockets
 
 	mu  sync.Mutex
 	all []*session // guarded by mu
@@ -376,9 +379,9 @@ type wsClient struct {
 
 const clientKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
-func upgradeRequest(query string) string {
+func upgradeRequest(query string, more ...string) string {
 	return "GET /engine.io/?" + query + " HTTP/1.1\r\nHost: engine.test\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
-		"Sec-WebSocket-Key: " + clientKey + "\r\nSec-WebSocket-Version: 13\r\n\r\n"
+		"Sec-WebSocket-Key: " + clientKey + "\r\nSec-WebSocket-Version: 13\r\n" + strings.Join(more, "") + "\r\n"
 }
 
 const websocketQuery = "EIO=4&transport=websocket"
@@ -392,7 +395,11 @@ func (rg *rig) rawWebSocket(query string, early []byte) (*wsClient, *http.Respon
 	}
 	rg.t.Cleanup(func() { conn.Close() })
 	_ = conn.SetReadDeadline(time.Now().Add(time.Hour))
-	if _, err := conn.Write(append([]byte(upgradeRequest(query)), early...)); err != nil {
+	request := upgradeRequest(query)
+	if rg.offer != "" {
+		request = upgradeRequest(query, "Sec-WebSocket-Extensions: "+rg.offer+"\r\n")
+	}
+	if _, err := conn.Write(append([]byte(request), early...)); err != nil {
 		rg.t.Fatal(err)
 	}
 	c := &wsClient{rg.t, conn, bufio.NewReader(conn)}
@@ -475,7 +482,8 @@ func (c *wsClient) write(p []byte) {
 func (c *wsClient) text(s string) { c.t.Helper(); c.write(frame(fText, s)) }
 
 // next returns the next frame in words: "text …", "binary …" (in hex), "ping …",
-// "pong …", "close CODE REASON", or "eof".
+// "pong …", "close CODE REASON", or "eof"; what came compressed begins with
+// "packed ".
 func (c *wsClient) next() string {
 	h, err := ws.ReadHeader(c.in)
 	if err != nil {
@@ -484,14 +492,24 @@ func (c *wsClient) next() string {
 		}
 		return "error " + err.Error()
 	}
-	if h.Masked || h.Rsv != 0 || !h.Fin {
+	if h.Masked || h.Rsv&^rsv1 != 0 || !h.Fin {
 		return fmt.Sprintf("bad header %+v", h)
 	}
 	body := make([]byte, h.Length)
 	if _, err := io.ReadFull(c.in, body); err != nil {
 		return "error in frame: " + err.Error()
 	}
-	switch h.OpCode {
+	if h.Rsv == 0 {
+		return words(h.OpCode, body)
+	}
+	if body, err = io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(body), strings.NewReader(deflateTail)))); err != nil {
+		return "error in compressed frame: " + err.Error()
+	}
+	return "packed " + words(h.OpCode, body)
+}
+
+func words(op ws.OpCode, body []byte) string {
+	switch op {
 	case ws.OpText:
 		return "text " + string(body)
 	case ws.OpBinary:
@@ -506,7 +524,7 @@ func (c *wsClient) next() string {
 		}
 		return strings.TrimSpace(fmt.Sprintf("close %d %s", binary.BigEndian.Uint16(body), body[2:]))
 	}
-	return fmt.Sprintf("opcode %d", h.OpCode)
+	return fmt.Sprintf("opcode %d", op)
 }
 
 func (c *wsClient) want(frames ...string) {

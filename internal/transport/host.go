@@ -19,6 +19,7 @@ type host struct {
 	plain bool         // no Engine.IO: messages are WebSocket messages, pings its control frames
 	start time.Time
 	ping  *hub.Frame // nil if plain
+	pack  *deflater  // nil without compression
 
 	pool buffers
 
@@ -32,7 +33,11 @@ type host struct {
 }
 
 func newHost(cfg EngineConfig) *host {
-	return &host{cfg: cfg, start: time.Now(), conns: make(map[string]*Conn)}
+	h := &host{cfg: cfg, start: time.Now(), conns: make(map[string]*Conn)}
+	if cfg.Compression {
+		h.pack = newDeflater(cfg.CompressFrom)
+	}
+	return h
 }
 
 // Len returns the number of sessions, those included that are being closed.

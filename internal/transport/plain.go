@@ -36,6 +36,13 @@ type PlainConfig struct {
 	// Default: 1 MiB.
 	QueueBytes int
 
+	// Compression accepts permessage-deflate (RFC 7692) from clients that offer
+	// it, without context takeover. Default: no extension is accepted.
+	Compression bool
+	// CompressFrom is how many bytes a message has at the least to be sent
+	// compressed. Default: 1,024.
+	CompressFrom int
+
 	// Check is called before any work is done on a request; its error is
 	// answered over HTTP. This is the place for Origin, drain and rates.
 	// Default: all may pass.
@@ -73,6 +80,8 @@ func NewPlain(cfg PlainConfig) *Plain {
 		CloseTimeout: cfg.CloseTimeout,
 		MaxPayload:   cfg.MaxPayload,
 		QueueBytes:   cfg.QueueBytes,
+		Compression:  cfg.Compression,
+		CompressFrom: cfg.CompressFrom,
 		Check:        cfg.Check,
 		Open:         cfg.Open,
 		Logger:       cfg.Logger,

@@ -55,7 +55,8 @@ type source interface {
 type reader struct {
 	src   source
 	pool  *buffers
-	limit int // bytes of a message over all its fragments
+	limit int       // bytes of a message over all its fragments
+	pack  *deflater // decompresses messages; nil where none may be compressed
 
 	buf  []byte // borrowed; nil while idle
 	r, w int    // what is unread is buf[r:w]
@@ -64,6 +65,7 @@ type reader struct {
 	op      ws.OpCode // of the fragmented message under way; 0: there is none
 	msg     []byte    // its payload so far
 	checked int       // how much of msg is known to be UTF-8
+	packed  bool      // it is compressed
 
 	// slow, if set, is told when bytes of a message that began are waited for,
 	// and when that message is complete.
@@ -144,6 +146,11 @@ func (rd *reader) next() (op ws.OpCode, data []byte, err error) {
 		case h.OpCode.IsControl():
 			op, data = h.OpCode, body
 		case h.Fin && rd.op == 0:
+			if h.Rsv == rsv1 {
+				if body, err = rd.pack.inflate(body, rd.limit); err != nil {
+					return 0, nil, err
+				}
+			}
 			if h.OpCode == ws.OpText && !utf8.Valid(body) {
 				return 0, nil, notUTF8()
 			}
@@ -170,9 +177,17 @@ func (rd *reader) next() (op ws.OpCode, data []byte, err error) {
 // was the last one.
 func (rd *reader) fragment(h ws.Header, body []byte) (done bool, err error) {
 	if rd.op == 0 {
-		rd.op, rd.checked = h.OpCode, 0
+		rd.op, rd.checked, rd.packed = h.OpCode, 0, h.Rsv == rsv1
 	}
 	rd.msg = append(rd.msg, body...)
+	if rd.packed {
+		if !h.Fin {
+			return false, nil
+		}
+		if rd.msg, err = rd.pack.inflate(rd.msg, rd.limit); err != nil {
+			return false, err
+		}
+	}
 	if rd.op == ws.OpText {
 		n, ok := validUTF8(rd.msg[rd.checked:])
 		rd.checked += n
@@ -210,9 +225,8 @@ func (rd *reader) frame() (ws.Header, []byte, error) {
 	if err := rd.check(h); err != nil {
 		return h, nil, err
 	}
-	if h.OpCode.IsData() && h.Length > int64(rd.limit-len(rd.msg)) {
-		return h, nil, &frameError{closeTooBig, holdfast.Errorf(holdfast.MessageTooLarge,
-			"message is larger than %d bytes", rd.limit)}
+	if h.OpCode.IsData() && h.Length > int64(rd.bound(h)-len(rd.msg)) {
+		return h, nil, tooLarge(rd.limit)
 	}
 	rd.need = size + int(h.Length)
 	for rd.w-rd.r < rd.need {
@@ -226,8 +240,20 @@ func (rd *reader) frame() (ws.Header, []byte, error) {
 	return h, body, nil
 }
 
+// bound is how many bytes the message of h may have as it comes. What can't be
+// compressed becomes a little longer by it.
+func (rd *reader) bound(h ws.Header) int {
+	if h.Rsv == rsv1 || rd.op != 0 && rd.packed {
+		return rd.limit + rd.limit>>8 + 64
+	}
+	return rd.limit
+}
+
 // check looks at a header in the state of the stream.
 func (rd *reader) check(h ws.Header) error {
+	if rd.pack != nil && h.Rsv == rsv1 && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+		h.Rsv = 0 // RFC 7692 §6: the first frame of a message, and no other
+	}
 	state := ws.StateServerSide
 	if rd.op != 0 {
 		state = state.Set(ws.StateFragmented)

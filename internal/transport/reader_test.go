@@ -24,8 +24,8 @@ func (s chunks) fill(rd *reader) (int, error) {
 }
 
 // readAll writes down what a reader makes of bytes.
-func readAll(data []byte, chunk, limit int) (events []string) {
-	rd := &reader{src: chunks{bytes.NewReader(data), chunk}, pool: new(buffers), limit: limit}
+func readAll(data []byte, chunk, limit int, pack *deflater) (events []string) {
+	rd := &reader{src: chunks{bytes.NewReader(data), chunk}, pool: new(buffers), limit: limit, pack: pack}
 	for {
 		op, body, err := rd.next()
 		if err != nil {
@@ -53,18 +53,26 @@ func FuzzReader(f *testing.F) {
 			f.Add(r.send)
 		}
 	}
-	const limit = 1000
-	f.Fuzz(func(t *testing.T, data []byte) {
-		want := readAll(data, 1<<20, limit)
-		for _, chunk := range []int{1, 2, 7, 100} {
-			got := readAll(data, chunk, limit)
-			if fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Fatalf("in pieces of %d: %v\nwhole: %v", chunk, got, want)
-			}
+	for _, r := range packedRules() {
+		if len(r.send) < 300 {
+			f.Add(r.send)
 		}
-		for _, e := range want {
-			if e == "TEXT IS NOT UTF-8" || e == "TOO LARGE" {
-				t.Fatal(want)
+	}
+	const limit = 1000
+	inflating := newDeflater(0)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, pack := range []*deflater{nil, inflating} {
+			want := readAll(data, 1<<20, limit, pack)
+			for _, chunk := range []int{1, 2, 7, 100} {
+				got := readAll(data, chunk, limit, pack)
+				if fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Fatalf("in pieces of %d: %v\nwhole: %v", chunk, got, want)
+				}
+			}
+			for _, e := range want {
+				if e == "TEXT IS NOT UTF-8" || e == "TOO LARGE" {
+					t.Fatal(want)
+				}
 			}
 		}
 	})

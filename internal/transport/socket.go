@@ -12,11 +12,13 @@ import (
 // socket is a WebSocket after its upgrade.
 type socket struct {
 	conn net.Conn
-	rd   reader // belongs to the goroutine that reads conn
+	rd   reader    // belongs to the goroutine that reads conn
+	pack *deflater // of permessage-deflate; nil where it was not agreed on
 }
 
-func (h *host) newSocket(conn net.Conn, early []byte) *socket {
-	s := &socket{conn: conn, rd: reader{src: newSource(conn), pool: &h.pool, limit: h.cfg.MaxPayload}}
+// newSocket makes a socket; pack is the host's if compression was agreed on.
+func (h *host) newSocket(conn net.Conn, early []byte, pack *deflater) *socket {
+	s := &socket{conn: conn, pack: pack, rd: reader{src: newSource(conn), pool: &h.pool, limit: h.cfg.MaxPayload, pack: pack}}
 	s.rd.preload(early)
 	return s
 }

@@ -63,6 +63,11 @@ func validKey(key string) bool {
 // is in the socket already. An error was answered.
 func (h *host) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
 	u := ws.HTTPUpgrader{Timeout: h.cfg.WriteTimeout}
+	var pack *deflater
+	if h.pack != nil && offersDeflate(r.Header["Sec-Websocket-Extensions"]) {
+		pack = h.pack
+		u.Header = http.Header{"Sec-Websocket-Extensions": {deflateAnswer}}
+	}
 	conn, rw, _, err := u.Upgrade(r, w)
 	if err != nil {
 		if conn != nil {
@@ -76,7 +81,7 @@ func (h *host) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) 
 		conn.Close()
 		return nil, err
 	}
-	return h.newSocket(conn, early), nil
+	return h.newSocket(conn, early, pack), nil
 }
 
 // run gives a session that was opened for r its WebSocket. The handshake, if

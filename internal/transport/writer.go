@@ -86,12 +86,12 @@ func (c *Conn) nextWrite(dst []*hub.Frame) (batch []*hub.Frame, control []byte, 
 // writeBatch writes a control frame and frames, joined.
 func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
 	if len(batch) == 1 && len(control) == 0 && len(batch[0].Wire) > 0 {
-		_, err := s.conn.Write(batch[0].Wire)
+		_, err := s.conn.Write(s.wire(batch[0]))
 		return err
 	}
 	size := len(control)
 	for _, f := range batch {
-		size += f.Size()
+		size += f.Size() // which is not less than what s.wire returns
 	}
 	if len(batch) == 1 && size > copyBytes { // the control frame goes alone, before it
 		if len(control) > 0 {
@@ -99,7 +99,7 @@ func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
 				return err
 			}
 		}
-		wire := batch[0].Wire
+		wire := s.wire(batch[0])
 		if len(wire) == 0 {
 			wire = appendWire(nil, batch[0])
 		}
@@ -109,8 +109,8 @@ func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
 	buf := c.host.pool.get(size)
 	out := append(buf[:0], control...)
 	for _, f := range batch {
-		if len(f.Wire) > 0 {
-			out = append(out, f.Wire...)
+		if wire := s.wire(f); len(wire) > 0 {
+			out = append(out, wire...)
 		} else {
 			out = appendWire(out, f)
 		}
@@ -118,6 +118,14 @@ func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
 	_, err := s.conn.Write(out)
 	c.host.pool.put(buf)
 	return err
+}
+
+// wire returns a frame as it goes to s; nil if its Wire is.
+func (s *socket) wire(f *hub.Frame) []byte {
+	if s.pack == nil || len(f.Wire) == 0 {
+		return f.Wire
+	}
+	return s.pack.wire(f)
 }
 
 func (c *Conn) stopWriting() {
