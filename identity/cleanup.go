@@ -20,6 +20,7 @@ func (p *Provider) cleanings() []cleaning {
 		{`DELETE FROM attempts WHERE key IN (SELECT key FROM attempts WHERE forget <= $1 LIMIT $2)`, 0},
 		{`DELETE FROM revocations WHERE (user_id, session_id, token_id) IN
 			(SELECT user_id, session_id, token_id FROM revocations WHERE forget <= $1 LIMIT $2)`, 0},
+		{`DELETE FROM events WHERE (scope, id) IN (SELECT scope, id FROM events WHERE saved <= $1 LIMIT $2)`, eventsFor},
 		{`DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires <= $1 LIMIT $2)`, 0},
 		{`DELETE FROM signing_keys WHERE id IN (SELECT id FROM signing_keys WHERE expires > 0 AND expires <= $1 LIMIT $2)`, 0},
 		// A sealed successor is of no use once its grace is over.

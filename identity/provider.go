@@ -34,6 +34,7 @@ type Provider struct {
 	reload   chan struct{} // holds one; whoever has taken it may reload the keys
 	mails    chan mailJob
 	announce announcements
+	events   eventSaver
 
 	// Owned by Close.
 	cancel context.CancelFunc
@@ -111,6 +112,7 @@ func (p *Provider) start() {
 // when nothing else uses the Provider any more.
 func (p *Provider) Close() error {
 	p.cancel()
+	p.events.close()
 	p.done.Wait()
 	return p.db.close()
 }

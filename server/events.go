@@ -22,12 +22,13 @@ func errNoHandler() *holdfast.Error {
 	return holdfast.Errorf(holdfast.NotFound, "there is no handler for this event")
 }
 
-// callHandler calls an application's handler with data that fits.
-func (c *Conn) callHandler(event string, h handler, args socketio.Args) (socketio.Args, error) {
+// callHandler calls an application's handler with data that fits; id is the
+// client's own of the event, "" for none.
+func (c *Conn) callHandler(event, id string, h handler, args socketio.Args) (socketio.Args, error) {
 	if err := c.checkData(args); err != nil {
 		return socketio.Args{}, err
 	}
-	out, err := c.link.srv.serve(c.Context(), c, event, h, args)
+	out, err := c.handleOnce(event, id, h, args)
 	if err != nil {
 		if e := holdfast.AsError(err); e.Code == holdfast.Internal && e.Err != nil {
 			c.link.srv.log.Error("event failed", "connection", c.link.id, "err", e.Err)

@@ -130,6 +130,7 @@ func (l *link) finished() {
 	for _, c := range conns {
 		c.leave(why)
 	}
+	l.srv.ids.forget(anonymousScope(l))
 	l.srv.forget(l)
 }
 

@@ -156,7 +156,7 @@ func (p plainWS) handleEvent(c *Conn, m *jsonws.Message) {
 	if m.Data != nil {
 		args.Values = []json.RawMessage{m.Data}
 	}
-	out, err := c.callHandler(m.Event, h, args)
+	out, err := c.callHandler(m.Event, m.ID, h, args)
 	if err == nil {
 		out, err = out.Portable()
 	}

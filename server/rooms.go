@@ -24,6 +24,14 @@ func (s *Server) publish(ctx context.Context, p publication) (holdfast.Position,
 			return holdfast.Position{}, err
 		}
 	}
+	if p.event.ID != "" {
+		return s.publishOnce(ctx, p)
+	}
+	return s.publishNow(ctx, p)
+}
+
+// publishNow publishes what is no repeat.
+func (s *Server) publishNow(ctx context.Context, p publication) (holdfast.Position, error) {
 	set := s.hooks.load()
 	if len(set.publish) > 0 && !p.own {
 		if err := s.askPublish(ctx, set, &p); err != nil {
@@ -37,6 +45,7 @@ func (s *Server) publish(ctx context.Context, p publication) (holdfast.Position,
 	return position, err
 }
 
+// append hands an event to the hub.
 func (s *Server) append(ctx context.Context, p *publication) (holdfast.Position, error) {
 	if p.conn != nil {
 		return p.conn.session.Publish(ctx, &p.event)

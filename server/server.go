@@ -43,6 +43,7 @@ type Server struct {
 	refusals        *guard.Delays[netip.Prefix]
 	unauthenticated counter
 
+	ids      *eventIDs
 	ledger   *ledger
 	draining atomic.Bool
 	tasks    sync.WaitGroup // the goroutines of workQueues
@@ -87,6 +88,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.giveUp, s.gaveUp = context.WithCancel(context.Background())
 	s.namespaces["/"] = s.Namespace
+	s.ids = newEventIDs(cfg.Events, s.log)
 	s.ledger = &ledger{lifetime: cfg.MaxTokenLifetime + cfg.Leeway}
 	ctx, cancel := context.WithTimeout(context.Background(), restoreTimeout)
 	defer cancel()

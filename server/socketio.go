@@ -72,9 +72,9 @@ func (s socketIO) dispatch(l *link, p socketio.Packet) {
 			return
 		}
 		j := job{packet: p, event: event, args: args}
-		if own(event) && event != "auth:refresh" && !l.srv.hooks.slow(event) && l.work.idle() {
+		if l.quick(event) && l.work.idle() {
 			if c := l.conn(p.Namespace); c != nil {
-				s.run(c, j) // waits for nothing but the broker
+				s.run(c, j)
 				return
 			}
 		}
@@ -85,6 +85,20 @@ func (s socketIO) dispatch(l *link, p socketio.Packet) {
 	default: // a client never sends CONNECT_ERROR
 		l.end(holdfast.Errorf(holdfast.ProtocolError, "packet of a type that only servers send"))
 	}
+}
+
+// quick reports whether an event waits for nothing but the broker.
+func (l *link) quick(event string) bool {
+	if l.srv.hooks.slow(event) {
+		return false
+	}
+	switch event {
+	case "auth:refresh":
+		return false
+	case "room:publish":
+		return l.srv.ids.store == nil // which is asked for ids
+	}
+	return own(event)
 }
 
 // handle does the work of one queued packet.
@@ -126,8 +140,15 @@ func isEvent(p socketio.Packet) bool {
 // run handles one event of the client.
 func (socketIO) run(c *Conn, j job) {
 	p := j.packet
+	args, id, badID := cutEventID(j.args)
 	if own(j.event) {
-		cmd, err := readCommand(j.event, j.args)
+		cmd, err := readCommand(j.event, args)
+		if cmd.ID == "" {
+			cmd.ID = id
+		}
+		if badID != nil {
+			err = badID
+		}
 		reply := func(result any, err error) { c.reply(p, result, err) }
 		if j.event == "room:join" && !p.HasID {
 			reply = c.joinRefused(cmd)
@@ -144,7 +165,11 @@ func (socketIO) run(c *Conn, j job) {
 		c.answerIf(p, socketio.Args{}, errNoHandler(), false)
 		return
 	}
-	out, err := c.callHandler(j.event, h, j.args)
+	if badID != nil {
+		c.answerIf(p, socketio.Args{}, badID, false)
+		return
+	}
+	out, err := c.callHandler(j.event, id, h, args)
 	c.answerIf(p, out, err, h.raw)
 }
 

@@ -12,9 +12,8 @@ import (
 )
 
 // features are what a client may count on after auth:session: in-place
-// refresh, and positions on room:join. "id" will join them with idempotent
-// application events.
-var features = [...]string{"refresh", "since"}
+// refresh, idempotent application events, and positions on room:join.
+var features = [...]string{"refresh", "id", "since"}
 
 // sessionInfo is the payload of auth:session.
 type sessionInfo struct {

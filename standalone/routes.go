@@ -31,6 +31,9 @@ func (s *Standalone) mount(cfg *Config, own *identity.Config) error {
 	if cfg.Bumps == nil {
 		cfg.Bumps = s.accounts
 	}
+	if cfg.Events == nil {
+		cfg.Events = s.accounts
+	}
 	return nil
 }
 

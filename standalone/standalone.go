@@ -23,7 +23,7 @@ type Config struct {
 	// is theirs, and every other one to the Authenticator; then a session
 	// cookie to the accounts; what has neither, to the Authenticator.
 	//
-	// Revocations and Bumps are the accounts' where they are nil. APIKeys must
+	// Revocations, Bumps and Events are the accounts' where they are nil. APIKeys must
 	// be nil: Keys says which there are.
 	server.Config
 	// Identity configures the accounts; nil: there are none. Its Issuer must
