@@ -15,6 +15,7 @@ test: setup
 drill: setup # FUZZTIME=30s for each fuzz target, then every test five times
 	./scripts/fuzz.sh
 	HOLDFAST_FLOOD=10000 $(GO) test -run Flood -v ./server
+	HOLDFAST_KILLS=100 $(GO) test -run Killed -v ./standalone
 	$(GO) test -race -count=5 ./...
 
 bench:

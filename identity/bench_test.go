@@ -1,8 +1,11 @@
 package identity
 
 import (
+	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/internal/pgtest"
@@ -143,4 +146,57 @@ func BenchmarkPassword(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSaveEvent is one event after the other; SaveEventParallel is 64 at
+// once, which share transactions.
+func BenchmarkSaveEvent(b *testing.B) {
+	benchDatabases(b, func(b *testing.B, p *Provider) {
+		n := 0
+		for b.Loop() {
+			if err := saveEvent(b, p, n); err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+	})
+}
+
+func BenchmarkSaveEventParallel(b *testing.B) {
+	benchDatabases(b, func(b *testing.B, p *Provider) {
+		var next atomic.Int64
+		b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+		b.ResetTimer()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := saveEvent(b, p, int(next.Add(1))); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	})
+}
+
+func saveEvent(b *testing.B, p *Provider, n int) error {
+	scope := fmt.Sprintf("uuser-%d", n%100)
+	return p.SaveEvent(b.Context(), scope, fmt.Sprintf("01KDVXZ8Q4M7W9T3B5%08d", n), "/ todo:create", []byte(`v{"ok":true,"data":{"id":7}}`), time.Now())
+}
+
+// BenchmarkLoadEvent asks for an event that is not there, as each new one does.
+func BenchmarkLoadEvent(b *testing.B) {
+	benchDatabases(b, func(b *testing.B, p *Provider) {
+		for n := range 1000 {
+			if err := saveEvent(b, p, n); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for b.Loop() {
+			if _, _, found, err := p.LoadEvent(b.Context(), "uuser-1", "01KDVXZ8Q4M7W9T3B5N6C2R1SA"); err != nil || found {
+				b.Fatal(found, err)
+			}
+		}
+	})
 }

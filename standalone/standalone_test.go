@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,12 @@ import (
 	"github.com/holdfast-dev/holdfast/server"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(crashEnv) != "" {
+		os.Exit(serveForEver())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // accounts is a configuration with accounts in SQLite.
 func accounts(t *testing.T) Config {
