@@ -26,6 +26,7 @@ func (p *Provider) cleanings() []cleaning {
 		// A sealed successor is of no use once its grace is over.
 		{`UPDATE sessions SET previous_sealed = NULL WHERE id IN
 			(SELECT id FROM sessions WHERE previous_sealed IS NOT NULL AND rotated < $1 LIMIT $2)`, p.cfg.RefreshGrace},
+		{`DELETE FROM webhook_outbox WHERE id IN (SELECT id FROM webhook_outbox WHERE happened <= $1 LIMIT $2)`, outboxKeep},
 		{`UPDATE users SET totp_pending = NULL, totp_pending_expires = 0 WHERE id IN
 			(SELECT id FROM users WHERE totp_pending IS NOT NULL AND totp_pending_expires <= $1 LIMIT $2)`, 0},
 	}

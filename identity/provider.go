@@ -29,6 +29,7 @@ type Provider struct {
 	vault    *vault
 	hasher   *hasher
 	webauthn *webauthn.WebAuthn // nil without a relying party
+	outbox   outbox
 
 	keys     atomic.Pointer[keyring]
 	reload   chan struct{} // holds one; whoever has taken it may reload the keys
@@ -80,6 +81,7 @@ func open(ctx context.Context, cfg Config, wrap func(driver.Connector) driver.Co
 			err = errors.Join(err, p.db.close())
 		}
 	}()
+	p.outbox.db = p.db
 	if err := p.db.migrate(ctx); err != nil {
 		return nil, err
 	}
