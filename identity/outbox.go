@@ -37,7 +37,9 @@ func (p *Provider) Outbox() webhook.Outbox { return &p.outbox }
 
 // outbox implements webhook.Outbox.
 type outbox struct {
-	db *database // static after Open
+	// Static after Open.
+	db   *database
+	most int64 // entries that may wait
 
 	mu      sync.Mutex // guards what follows
 	checked time.Time
@@ -86,7 +88,7 @@ func (o *outbox) isFull(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	full = entries >= outboxEntries || bytes >= outboxBytes
+	full = entries >= o.most || bytes >= outboxBytes
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.full = full

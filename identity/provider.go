@@ -81,7 +81,7 @@ func open(ctx context.Context, cfg Config, wrap func(driver.Connector) driver.Co
 			err = errors.Join(err, p.db.close())
 		}
 	}()
-	p.outbox.db = p.db
+	p.outbox.db, p.outbox.most = p.db, outboxEntries
 	if err := p.db.migrate(ctx); err != nil {
 		return nil, err
 	}

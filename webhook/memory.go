@@ -91,6 +91,7 @@ func (m *Memory) Claim(_ context.Context, target string, limit int, lease time.D
 	if h.Len() > 0 {
 		next = (*h)[0].due
 	}
+	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	return entries, next, nil
 }
 

@@ -55,8 +55,8 @@ type Outbox interface {
 	// as this Outbox can make them. They are due at once. An error for which
 	// IsFull holds says that too many wait already.
 	Add(ctx context.Context, entries []Entry) error
-	// Claim takes entries of a target that are due, up to limit, the longest
-	// due first. Nobody else is given them until lease has passed, or Settle
+	// Claim takes entries of a target that are due, up to limit: those that
+	// have been due longest, in the order of their Seq. Nobody else is given them until lease has passed, or Settle
 	// puts them back. next is when the next of the others will be due; zero if
 	// there are none.
 	Claim(ctx context.Context, target string, limit int, lease time.Duration) (entries []Entry, next time.Time, err error)
