@@ -57,10 +57,9 @@ func (o RoomOverflow) apply(f *Frame, g *group, key string) *Frame {
 	if o.Overflow == OverflowClose {
 		return f
 	}
-	own := *f
-	own.Overflow = o.Overflow
+	own := &Frame{Text: f.Text, Binary: f.Binary, Wire: f.Wire, Overflow: o.Overflow}
 	if o.Overflow == OverflowLatest {
 		own.Key = strconv.FormatUint(g.id, 36) + "\x00" + key
 	}
-	return &own
+	return own
 }
