@@ -32,10 +32,11 @@ type present struct {
 	data    json.RawMessage // not changed, only replaced
 	members []*member       // his memberships that count; none while leave runs
 	leave   *time.Timer
-	told    bool // the others know that he is here
-	dirty   bool // in talk.dirty
-	changed bool // what the others know of him is old
-	gone    bool // for good; in users until the others know
+	leaves  uint32 // tells a timer that is late from the one that counts
+	told    bool   // the others know that he is here
+	dirty   bool   // in talk.dirty
+	changed bool   // what the others know of him is old
+	gone    bool   // for good; in users until the others know
 }
 
 // checkPresence returns why data can't be presence data. Empty data and null
@@ -155,12 +156,12 @@ func (r *room) depart(m *member) {
 	p.members = nil
 	h := r.hub
 	h.wg.Add(1) // the room has the hub waiting already
-	var t *time.Timer
-	t = time.AfterFunc(h.cfg.PresenceGrace, func() {
+	p.leaves++
+	leave := p.leaves
+	p.leave = time.AfterFunc(h.cfg.PresenceGrace, func() {
 		defer h.wg.Done()
-		r.expire(p, t)
+		r.expire(p, leave)
 	})
-	p.leave = t
 }
 
 // stopLeave ends a leave's time, for a user who is back or a room that is
@@ -173,9 +174,9 @@ func (r *room) stopLeave(p *present) {
 }
 
 // expire is the end of the time that a user had to come back.
-func (r *room) expire(p *present, t *time.Timer) {
+func (r *room) expire(p *present, leave uint32) {
 	r.mu.Lock()
-	if r.dead || p.leave != t {
+	if r.dead || p.leave == nil || p.leaves != leave {
 		r.mu.Unlock()
 		return
 	}

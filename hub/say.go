@@ -181,7 +181,9 @@ func (r *room) news(p *present) (n Notice, ok bool) {
 		return n, false
 	}
 	p.changed = false
-	n.Viewers = r.crowd.told
+	if n.Kind != NoticeUpdate {
+		n.Viewers = r.crowd.told
+	}
 	return n, true
 }
 
@@ -293,7 +295,7 @@ func (m *member) wants(n *note) bool {
 // changes returns the notices that make of a picture of a room another one, but
 // for the user whose pictures they are. Both are sorted.
 func changes(room, self string, have, want []Member, viewers int) (notices []Notice) {
-	add := func(kind NoticeKind, u Member) {
+	add := func(kind NoticeKind, u Member, viewers int) {
 		if u.ID != self {
 			notices = append(notices, Notice{Kind: kind, Room: room, User: u, Viewers: viewers})
 		}
@@ -310,14 +312,14 @@ func changes(room, self string, have, want []Member, viewers int) (notices []Not
 		}
 		switch {
 		case order < 0:
-			add(NoticeLeave, Member{ID: have[0].ID, Name: have[0].Name})
+			add(NoticeLeave, Member{ID: have[0].ID, Name: have[0].Name}, viewers)
 			have = have[1:]
 		case order > 0:
-			add(NoticeJoin, Member{ID: want[0].ID, Name: want[0].Name, Data: want[0].Data})
+			add(NoticeJoin, Member{ID: want[0].ID, Name: want[0].Name, Data: want[0].Data}, viewers)
 			want = want[1:]
 		default:
 			if have[0].Name != want[0].Name || !bytes.Equal(have[0].Data, want[0].Data) {
-				add(NoticeUpdate, Member{ID: want[0].ID, Name: want[0].Name, Data: want[0].Data})
+				add(NoticeUpdate, Member{ID: want[0].ID, Name: want[0].Name, Data: want[0].Data}, 0)
 			}
 			have, want = have[1:], want[1:]
 		}
