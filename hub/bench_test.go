@@ -151,39 +151,49 @@ func BenchmarkJoinLeave(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory prints bytes a session, a membership and a room.
+// BenchmarkMemory prints bytes a session, a membership and a room, for sessions
+// whose user is not present in the rooms, and for those where he is.
 func BenchmarkMemory(b *testing.B) {
-	for b.Loop() {
-		h := New(Config{RoomsPerConnection: 1000})
-		const n = 10000
-		id, sink, encoder := user("", "**"), new(countSink), new(fixedEncoder)
-		names := make([]string, n)
-		for i := range names {
-			names[i] = "room-" + strconv.Itoa(i)
-		}
-		ids := make([]string, n)
-		for i := range ids {
-			ids[i] = strconv.Itoa(i)
-		}
-		before := heap()
-		sessions := make([]*Session, n)
-		for i := range sessions {
-			sessions[i], _ = h.Open(SessionConfig{ID: ids[i], Identity: id, Sink: sink, Encoder: encoder})
-		}
-		opened := heap()
-		for _, s := range sessions {
-			_, _ = s.Join(context.Background(), "one", JoinOptions{}, nil)
-		}
-		joined := heap()
-		for i, s := range sessions {
-			_, _ = s.Join(context.Background(), names[i], JoinOptions{}, nil)
-		}
-		rooms := heap()
-		b.ReportMetric(float64(opened-before)/n, "B/session")
-		b.ReportMetric(float64(joined-opened)/n, "B/membership")
-		b.ReportMetric(float64(rooms-joined)/n, "B/room+member")
-		_ = h.Close()
+	for _, c := range []struct {
+		name  string
+		verbs []string
+	}{{"quiet", []string{"join"}}, {"present", []string{"join", "presence"}}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				memory(b, c.verbs)
+			}
+		})
 	}
+}
+
+func memory(b *testing.B, may []string) {
+	h := New(Config{RoomsPerConnection: 1000})
+	const n = 10000
+	sink, encoder := new(countSink), new(fixedEncoder)
+	names, ids := make([]string, n), make([]*holdfast.Identity, n)
+	rights := verbs("", may...).Permissions
+	for i := range names {
+		names[i] = "room-" + strconv.Itoa(i)
+		ids[i] = &holdfast.Identity{User: "user-" + strconv.Itoa(i), Permissions: rights}
+	}
+	before := heap()
+	sessions := make([]*Session, n)
+	for i := range sessions {
+		sessions[i], _ = h.Open(SessionConfig{ID: ids[i].User, Identity: ids[i], Sink: sink, Encoder: encoder})
+	}
+	opened := heap()
+	for _, s := range sessions {
+		_, _ = s.Join(context.Background(), "one", JoinOptions{}, nil)
+	}
+	joined := heap()
+	for i, s := range sessions {
+		_, _ = s.Join(context.Background(), names[i], JoinOptions{}, nil)
+	}
+	rooms := heap()
+	b.ReportMetric(float64(opened-before)/n, "B/session")
+	b.ReportMetric(float64(joined-opened)/n, "B/membership")
+	b.ReportMetric(float64(rooms-joined)/n, "B/room+member")
+	_ = h.Close()
 }
 
 func heap() uint64 {

@@ -277,7 +277,7 @@ func TestPresenceStress(t *testing.T) {
 		for i := range 12 {
 			who := []string{"", "u", "v", "w", "x"}[i%5]
 			b := newTab(t, h, fmt.Sprintf("%d/%d", i, i%10), verbs(who, rights[0]...)) // two connections have two sessions
-			b.strict = false // a right that is lost and found at once repeats joins
+			b.strict = false                                                           // a right that is lost and found at once repeats joins
 			tabs = append(tabs, b)
 			for lane := range 2 {
 				wg.Go(func() { stressPresence(t, b, rooms, rights, rand.New(rand.NewPCG(uint64(i), uint64(lane)))) })

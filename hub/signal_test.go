@@ -103,7 +103,7 @@ func TestSignalRefused(t *testing.T) {
 		wantCode(t, ann.Typing(t.Context(), "q"), holdfast.Forbidden)
 		wantCode(t, ann.Typing(t.Context(), ""), holdfast.InvalidArgument)
 		ann.wants(t, "")
-		if err := ann.Signal(t.Context(), Signal{Room: "r", Event: "e", Key: strings.Repeat("k", 128), Data: big[:1]}); err != nil {
+		if err := ann.Signal(t.Context(), Signal{Room: "r", Event: "e", Key: strings.Repeat("k", 128), Data: append(big[:64<<10-1:64<<10-1], '"')}); err != nil {
 			t.Error(err)
 		}
 	})
