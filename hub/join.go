@@ -141,9 +141,14 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 	}
 	s.mu.Unlock()
 
+	if o.Ask != nil {
+		if err := o.Ask(ctx, &o); err != nil {
+			return Joined{}, s.refused(m, err)
+		}
+	}
 	j := Joined{Room: m.room.name}
 	announced := false
-	announce := func(pos holdfast.Position, recovered bool) {
+	err := s.carry(ctx, m, o, func(pos holdfast.Position, recovered bool) {
 		j.Position = pos
 		if o.Since != nil {
 			j.Recovered = &recovered
@@ -153,14 +158,7 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 		if ready != nil {
 			ready(j)
 		}
-	}
-	var err error
-	if o.Ask != nil {
-		err = o.Ask(ctx, &o)
-	}
-	if err == nil {
-		err = s.carry(ctx, m, o, announce)
-	}
+	})
 
 	s.mu.Lock()
 	if err == nil && pending.cause == nil {

@@ -2,6 +2,42 @@ package hub
 
 import "github.com/holdfast-dev/holdfast"
 
+// Remove takes the session out of a room, or stops a join under way, for the
+// reason that err gives: Left hears of it. Nothing happens if the session is not
+// in the room.
+func (s *Session) Remove(room string, err *holdfast.Error) {
+	s.mu.Lock()
+	m := s.member(room)
+	s.mu.Unlock()
+	if m != nil {
+		s.lost(m, err)
+	}
+}
+
+// In reports whether the session is in a room; one that it is still joining
+// does not count.
+func (s *Session) In(room string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.member(room)
+	return m != nil && m.phase == phaseLive
+}
+
+// Check reports why Publish would refuse ev at once, whoever publishes it.
+func (h *Hub) Check(ev *holdfast.Event) error { return h.checkEvent(ev) }
+
+// refused ends a join that JoinOptions.Ask refused, and returns why.
+func (s *Session) refused(m *member, err error) error {
+	s.mu.Lock()
+	if cause := m.pending.cause; cause != nil {
+		err = cause
+	}
+	m.phase, m.pending = phaseLeaving, nil
+	s.mu.Unlock()
+	s.finish(m)
+	return err
+}
+
 // over tells of the end of a membership that had been announced, before it is
 // finished.
 func (s *Session) over(m *member, err *holdfast.Error) {
@@ -18,6 +54,3 @@ func (p *pendingJoin) ending(err error) *holdfast.Error {
 	}
 	return holdfast.AsError(err)
 }
-
-// Check reports why Publish would refuse ev at once, whoever publishes it.
-func (h *Hub) Check(ev *holdfast.Event) error { return h.checkEvent(ev) }
