@@ -142,9 +142,11 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 	s.mu.Unlock()
 
 	if o.Ask != nil {
-		if err := o.Ask(ctx, &o); err != nil {
+		asked := o
+		if err := o.Ask(ctx, &asked); err != nil {
 			return Joined{}, s.refused(m, err)
 		}
+		o.Presence = asked.Presence
 	}
 	j := Joined{Room: m.room.name}
 	announced := false

@@ -155,8 +155,18 @@ func (c *Conn) Join(ctx context.Context, room string) (holdfast.Position, error)
 	return joined.Position, err
 }
 
-// Leave takes the connection out of a room.
+// Leave takes the connection out of a room. Its client is not told.
 func (c *Conn) Leave(room string) { c.session.Leave(room) }
+
+// Remove takes the connection out of a room for the reason that err gives, and
+// tells the client with room:left and err's code. Nothing happens if it is not in
+// the room. It may join again, if its permissions and the OnJoin functions let it.
+func (c *Conn) Remove(room string, err error) {
+	if err == nil {
+		err = holdfast.Forbidden
+	}
+	c.session.Remove(room, holdfast.AsError(err))
+}
 
 // Rooms returns the rooms that the connection is in, in this namespace.
 func (c *Conn) Rooms() []string { return c.session.Rooms() }

@@ -127,13 +127,14 @@ func (h *hooks) load() hookSet {
 // what the one before it left.
 //
 // It is not asked about a room that the connection is in already, and not
-// again when the identity is refreshed or the connection is cut off: what has
-// to end with a right belongs into the permissions. Where somebody reads over
-// HTTP it is asked at each request. The rights are checked once more after it, so
-// that a join fails whose right was lost, or whose connection ended, meanwhile.
+// again when the identity is refreshed: what has to end with a right belongs
+// into the permissions. Where somebody reads over HTTP it is asked at each
+// request.
 //
-// fn is called without locks and may block for as long as ctx lives, which
-// ends with the connection. Further messages of that connection wait for it.
+// fn is called without locks and may block for as long as ctx lives; further
+// messages of that connection wait for it. ctx carries the identity. It ends,
+// and the join fails whatever fn says, when the right is lost or the room left
+// meanwhile, and 5 s after the connection at the latest.
 func (s *Server) OnJoin(fn func(ctx context.Context, j *Join) error) {
 	s.hooks.add(func(set *hookSet) { set.join = append(set.join, fn) })
 }
@@ -145,7 +146,9 @@ func (s *Server) OnJoin(fn func(ctx context.Context, j *Join) error) {
 // Attachments, which are checked again; never Room, From, Except or ID. Under
 // an ID that was used before, nothing is published whatever fn makes of it.
 //
-// fn is called as OnJoin's is.
+// fn is called without locks and may block for as long as ctx lives, which
+// ends 5 s after the connection or the request at the latest; further messages
+// of that connection wait for it.
 func (s *Server) OnPublish(fn func(ctx context.Context, p *Publish) error) {
 	s.hooks.add(func(set *hookSet) { set.publish = append(set.publish, fn) })
 }

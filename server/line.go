@@ -117,7 +117,7 @@ func (c *Conn) ended(room string, err *holdfast.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	leave := Leave{Conn: c, Room: room, Err: err}
-	if err != nil && err.Code == holdfast.GoingAway {
+	if c.line.left && err != nil && err.Code == holdfast.GoingAway {
 		leave.Disconnected, leave.Err = true, holdfast.AsError(c.line.why)
 	}
 	for _, o := range set.observers {
