@@ -69,7 +69,13 @@ func (s *Server) backend(r *http.Request, scope auth.Scope) error {
 	return key.Allow(scope)
 }
 
+// answer answers a call and counts a refusal.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, v any, err error) {
+	s.metrics.refused(atHTTP, err)
+	s.write(w, r, v, err)
+}
+
+func (s *Server) write(w http.ResponseWriter, r *http.Request, v any, err error) {
 	if err != nil {
 		s.failed(r, err)
 		httpjson.WriteError(w, r, err)

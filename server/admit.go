@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -87,8 +88,28 @@ func hasSessionCookie(h http.Header) bool {
 	return false
 }
 
+// authenticate verifies the credential of a client that wants in; admit is to
+// follow where that is good.
 func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, error) {
-	ctx, cancel := context.WithTimeout(l.ctx, l.srv.cfg.AuthTimeout)
+	ctx, op := l.srv.begin(l.ctx, spanAdmit, l.eio)
+	l.entering = op
+	identity, err := l.verify(ctx, credential)
+	if err != nil {
+		l.entered(err)
+	}
+	return identity, err
+}
+
+// entered ends an admission: with nil, or why it came to nothing.
+func (l *link) entered(err error) {
+	op := l.entering
+	l.entering = operation{}
+	l.srv.metrics.admitted(op.end(err), err)
+}
+
+// verify makes a credential an identity that is good now.
+func (l *link) verify(ctx context.Context, credential auth.Credential) (*holdfast.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.srv.cfg.AuthTimeout)
 	defer cancel()
 	identity, err := l.srv.cfg.Authenticator.Authenticate(ctx, credential)
 	if err != nil {
@@ -108,7 +129,9 @@ func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, err
 
 // admit makes the namespace's Conn and lets the application look at it.
 // welcome makes what the client gets first.
-func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.Identity, welcome func(*Conn) []*hub.Frame) error {
+func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.Identity, welcome func(*Conn) []*hub.Frame) (err error) {
+	var ended error // why it came to nothing where that is not for the client
+	defer func() { l.entered(errors.Join(err, ended)) }()
 	l.mu.Lock()
 	other := l.identity != nil && l.identity.User != identity.User
 	l.mu.Unlock()
@@ -141,6 +164,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 	c.pass()
 	if !l.add(c) {
 		c.leave(l.cause())
+		ended = holdfast.GoingAway.New()
 		return nil // it ended meanwhile
 	}
 	l.adopt(identity)
@@ -148,6 +172,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 	// may have been added after that.
 	if err := l.srv.ledger.check(identity); err != nil {
 		l.end(err)
+		ended = err
 		return nil
 	}
 	c.release(welcome(c)...)

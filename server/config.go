@@ -5,6 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/hub"
@@ -106,7 +109,17 @@ type Config struct {
 	// TotalAdmissionRate bounds new connections a second from everywhere:
 	// 5,000, with a burst of twice as many. Negative: no limit.
 	TotalAdmissionRate float64
+	// RoomPolicies say what becomes of slow members of some rooms; the first
+	// whose pattern matches decides. Rooms that none matches close them with
+	// SLOW_CONSUMER. At most 256.
+	RoomPolicies []RoomPolicy
 
+	// Metrics gets the server's metrics, holdfast_…, until Shutdown; one server
+	// a Registerer. Serve them where only operators can read them:
+	// docs/operations.md lists them. Nil: nothing is measured.
+	Metrics prometheus.Registerer
+	// TracerProvider makes spans of admissions, joins and publishes. Nil: none.
+	TracerProvider trace.TracerProvider
 	// Node names this node in connection ids: random.
 	Node string
 	// Logger gets what is worth knowing; tokens and payloads never are, and

@@ -31,9 +31,8 @@ type Conn struct {
 	open atomic.Bool // the client knows that it is connected
 	gone atomic.Bool // it has left the namespace
 
-	mu      sync.Mutex   // guards what follows
-	held    []*hub.Frame // what was sent before open
-	heldLen int
+	mu      sync.Mutex // guards what follows
+	held    *hub.Queue // what was sent before open; nil for nothing
 	acks    map[uint64]chan socketio.Args
 	nextAck uint64
 	line    line
@@ -213,11 +212,10 @@ func (c *Conn) Send(f *hub.Frame) bool {
 		c.mu.Unlock()
 		return c.link.eio.Send(f)
 	}
-	fits := c.heldLen+f.Size() <= c.link.srv.cfg.QueueBytes
-	if fits {
-		c.held = append(c.held, f)
-		c.heldLen += f.Size()
+	if c.held == nil {
+		c.held = &hub.Queue{Limit: c.link.srv.cfg.QueueBytes, Drops: &c.link.srv.drops}
 	}
+	_, fits := c.held.Push(f)
 	c.mu.Unlock()
 	if !fits {
 		c.link.eio.Close(holdfast.SlowConsumer.New())
@@ -242,14 +240,14 @@ func (c *Conn) release(first ...*hub.Frame) {
 	for {
 		c.mu.Lock()
 		held := c.held
-		c.held, c.heldLen = nil, 0
-		if len(held) == 0 {
+		c.held = nil
+		if held == nil {
 			c.open.Store(true)
 			c.mu.Unlock()
 			return
 		}
 		c.mu.Unlock()
-		for _, f := range held {
+		for _, f := range held.Pop(nil, 0, 0) {
 			c.link.eio.Send(f)
 		}
 	}

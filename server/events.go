@@ -93,6 +93,7 @@ func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err e
 		reply(nil, err)
 	case "room:publish":
 		position, err := c.publish(ctx, cmd)
+		c.link.srv.metrics.refused(atPublish, err)
 		reply(position, err)
 	case "auth:refresh":
 		result, err := c.link.refresh(cmd.Token)

@@ -55,7 +55,8 @@ func (s *Server) publishHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	position, err := s.publishFrom(w, r)
-	s.answer(w, r, position, err)
+	s.metrics.refused(atPublish, err)
+	s.write(w, r, position, err)
 }
 
 func (s *Server) publishFrom(w http.ResponseWriter, r *http.Request) (holdfast.Position, error) {
@@ -80,7 +81,11 @@ func (s *Server) publishFrom(w http.ResponseWriter, r *http.Request) (holdfast.P
 	if err := httpjson.Decode(w, r, int64(6*s.cfg.MaxEventData+4096), &in); err != nil {
 		return none, err
 	}
-	return s.publish(r.Context(), publication{
+	ctx := r.Context()
+	if from == nil { // a backend
+		ctx = s.callerTrace(r)
+	}
+	return s.publish(ctx, publication{
 		event:    holdfast.Event{Room: room, Name: in.Event, Data: in.Data, ID: in.ID},
 		identity: from,
 	})

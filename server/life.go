@@ -154,12 +154,18 @@ func (l *link) due() {
 // refresh swaps the identity of the whole connection in place. A token that
 // is no good leaves everything as it was.
 func (l *link) refresh(token string) (expiry, error) {
+	at, err := l.replace(token)
+	l.srv.metrics.refreshed(err)
+	return at, err
+}
+
+func (l *link) replace(token string) (expiry, error) {
 	if token == "" {
 		return expiry{}, holdfast.Errorf(holdfast.InvalidArgument, "auth:refresh needs a token")
 	}
 	credential := l.credential(nil)
 	credential.Token = token // which decides, whatever the handshake carried
-	identity, err := l.authenticate(credential)
+	identity, err := l.verify(l.ctx, credential)
 	if err != nil {
 		return expiry{}, err
 	}

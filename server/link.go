@@ -80,6 +80,8 @@ type link struct {
 
 	work workQueue
 
+	entering operation // an admission under way; owned by the work's goroutine
+
 	// swap is held while an identity is put in place everywhere, so that of two
 	// the later one wins everywhere. It is taken before mu.
 	swap sync.Mutex
@@ -117,6 +119,7 @@ func (l *link) Closed(_ *transport.Conn, err error) {
 	if err != nil {
 		l.srv.log.Debug("connection ended", "connection", l.id, "code", string(holdfast.CodeOf(err)), "err", err)
 	}
+	l.srv.metrics.ended(err)
 	l.work.finish(l)
 }
 

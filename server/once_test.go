@@ -311,7 +311,7 @@ func TestEventIDReconnect(t *testing.T) {
 		third.send(`422["slow",null` + hf + `]`)
 		synctest.Wait()
 		third.conn.CloseNow()
-		<-time.After(10 * time.Second) // the third's wait ends 5 s after its connection
+		<-time.After(10 * time.Second)            // the third's wait ends 5 s after its connection
 		if got := w.srv.Connections(); got != 2 { // the first's handler still runs
 			t.Errorf("%d connections", got)
 		}

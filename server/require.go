@@ -16,11 +16,13 @@ import (
 func (s *Server) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.origins.Check(r); err != nil {
+			s.metrics.refused(atHTTP, err)
 			httpjson.WriteError(w, r, err)
 			return
 		}
 		identity, err := s.identify(r)
 		if err != nil {
+			s.metrics.refused(atHTTP, err)
 			httpjson.WriteError(w, r, err)
 			return
 		}

@@ -64,6 +64,7 @@ func closingCode(code holdfast.Code) (holdfast.Code, error) {
 // Revoked applies a revocation that is already kept: an identity provider
 // calls it after a sign-out, for example.
 func (s *Server) Revoked(r auth.Revocation) {
+	s.metrics.revoked()
 	// First the ledger, then the connections: one that is being admitted
 	// meanwhile is looked up in the ledger after it was added to them.
 	if r.Code != holdfast.GoingAway {

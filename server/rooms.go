@@ -18,6 +18,18 @@ type publication struct {
 // publish is the one way of events into rooms: over every transport, from
 // backends, and from the application.
 func (s *Server) publish(ctx context.Context, p publication) (holdfast.Position, error) {
+	var by pipe
+	if p.conn != nil {
+		by = p.conn.link.eio
+	}
+	ctx, op := s.begin(ctx, spanPublish, by)
+	position, err := s.publishAs(ctx, p)
+	s.metrics.published(op.end(err), err)
+	return position, err
+}
+
+// publishAs checks who publishes, and whether he did so before.
+func (s *Server) publishAs(ctx context.Context, p publication) (holdfast.Position, error) {
 	if p.identity != nil {
 		p.event.From = p.identity.User
 		if err := mayPublish(p.identity, p.event.Room); err != nil {
@@ -30,7 +42,7 @@ func (s *Server) publish(ctx context.Context, p publication) (holdfast.Position,
 	return s.publishNow(ctx, p)
 }
 
-// publishNow publishes what is no repeat.
+// publishNow publishes what is no repeat, if the application allows it.
 func (s *Server) publishNow(ctx context.Context, p publication) (holdfast.Position, error) {
 	set := s.hooks.load()
 	if len(set.publish) > 0 && !p.own {
@@ -55,6 +67,14 @@ func (s *Server) append(ctx context.Context, p *publication) (holdfast.Position,
 
 // join is the one way of a connection into a room.
 func (c *Conn) join(ctx context.Context, room string, o hub.JoinOptions, ready func(hub.Joined)) (hub.Joined, error) {
+	ctx, op := c.link.srv.begin(ctx, spanJoin, c.link.eio)
+	joined, err := c.joinNow(ctx, room, o, ready)
+	op.end(err)
+	c.link.srv.metrics.refused(atJoin, err)
+	return joined, err
+}
+
+func (c *Conn) joinNow(ctx context.Context, room string, o hub.JoinOptions, ready func(hub.Joined)) (hub.Joined, error) {
 	if err := mayHear(c.Identity(), room); err != nil {
 		return hub.Joined{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/holdfast-dev/holdfast"
@@ -43,7 +44,11 @@ type Server struct {
 	refusals        *guard.Delays[netip.Prefix]
 	unauthenticated counter
 
-	ids      *eventIDs
+	ids     *eventIDs
+	metrics *metrics     // nil: nothing is measured
+	tracer  trace.Tracer // nil: nothing is traced
+	drops   hub.Drops    // of all queues
+
 	ledger   *ledger
 	draining atomic.Bool
 	tasks    sync.WaitGroup // the goroutines of workQueues
@@ -76,6 +81,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	policies, err := compilePolicies(cfg.RoomPolicies)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		Namespace:  &Namespace{name: "/"},
 		cfg:        cfg,
@@ -89,6 +98,7 @@ func New(cfg Config) (*Server, error) {
 	s.giveUp, s.gaveUp = context.WithCancel(context.Background())
 	s.namespaces["/"] = s.Namespace
 	s.ids = newEventIDs(cfg.Events, s.log)
+	s.metrics, s.tracer = newMetrics(s, cfg.Metrics), newTracer(cfg.TracerProvider)
 	s.ledger = &ledger{lifetime: cfg.MaxTokenLifetime + cfg.Leeway}
 	ctx, cancel := context.WithTimeout(context.Background(), restoreTimeout)
 	defer cancel()
@@ -106,21 +116,28 @@ func New(cfg Config) (*Server, error) {
 	if perUser < 0 {
 		perUser = math.MaxInt
 	}
-	s.hub = hub.New(hub.Config{
+	rooms := hub.Config{
 		Broker: cfg.Broker, RoomsPerConnection: cfg.RoomsPerConnection, ConnectionsPerUser: perUser,
-		MaxData: cfg.MaxEventData, Logger: cfg.Logger,
-	})
+		MaxData: cfg.MaxEventData, Overflow: policies.of, Logger: cfg.Logger,
+	}
+	if s.metrics != nil {
+		rooms.FannedOut = s.metrics.fannedOut
+	}
+	s.hub = hub.New(rooms)
 	s.engine = transport.NewEngine(transport.EngineConfig{
 		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout, UpgradeTimeout: cfg.UpgradeTimeout,
-		MaxPayload: cfg.MaxPayload, MaxPackets: cfg.MaxPackets, QueueBytes: cfg.QueueBytes, Node: cfg.Node,
+		MaxPayload: cfg.MaxPayload, MaxPackets: cfg.MaxPackets, QueueBytes: cfg.QueueBytes, Drops: &s.drops, Node: cfg.Node,
 		Check: s.check, Open: s.openSocketIO, Logger: cfg.Logger,
 	})
 	s.plain = transport.NewPlain(transport.PlainConfig{
 		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout,
-		MaxPayload: cfg.MaxPayload, QueueBytes: cfg.QueueBytes,
+		MaxPayload: cfg.MaxPayload, QueueBytes: cfg.QueueBytes, Drops: &s.drops,
 		Check: s.checkPlain, Open: s.openPlain, Logger: cfg.Logger,
 	})
 	s.routes = s.mux()
+	if err := s.metrics.register(); err != nil {
+		return nil, errors.Join(err, s.hub.Close())
+	}
 	return s, nil
 }
 
@@ -197,6 +214,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err == nil {
 		err = werr
 	}
+	s.metrics.unregister()
 	if stuck { // in a join, for one, which the hub would wait for
 		go s.hub.Close()
 		return err
@@ -236,7 +254,8 @@ func (s *Server) wait(ctx context.Context) (stuck bool, err error) {
 }
 
 // check looks at each Engine.IO request before any work is done on it.
-func (s *Server) check(r *http.Request) error {
+func (s *Server) check(r *http.Request) (err error) {
+	defer func() { s.metrics.refused(atHandshake, err) }()
 	if err := s.origins.Check(r); err != nil {
 		return err
 	}
@@ -263,7 +282,8 @@ func (s *Server) checkNew(r *http.Request) error {
 }
 
 // checkPlain is check for /ws, where every request is a new connection.
-func (s *Server) checkPlain(r *http.Request) error {
+func (s *Server) checkPlain(r *http.Request) (err error) {
+	defer func() { s.metrics.refused(atHandshake, err) }()
 	if err := s.origins.Check(r); err != nil {
 		return err
 	}
@@ -292,7 +312,9 @@ func (s *Server) open(c pipe, proto protocol) (*link, error) {
 	ip := s.proxies.ClientIP(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
 	addr := guard.Network(ip)
 	if !s.unauthenticated.acquire(addr) {
-		return nil, &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many connections from this address wait for admission", RetryAfter: time.Second}
+		err := &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many connections from this address wait for admission", RetryAfter: time.Second}
+		s.metrics.refused(atHandshake, err)
+		return nil, err
 	}
 	l := &link{srv: s, proto: proto, eio: c, id: rand.Text(), ip: ip, addr: addr, pending: true}
 	// Not the transport's context: handlers may finish after the close.

@@ -42,6 +42,9 @@ type EngineConfig struct {
 	// is closed with SLOW_CONSUMER. A frame on its own may be larger.
 	// Default: 1 MiB.
 	QueueBytes int
+	// Drops counts what the queues of all connections drop. Default: nobody
+	// counts.
+	Drops *hub.Drops
 
 	// Compression accepts permessage-deflate (RFC 7692) from clients that offer
 	// it, without context takeover. Default: no extension is accepted.

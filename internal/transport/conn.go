@@ -146,6 +146,10 @@ func slowConsumer() ending {
 // returns ctx's error. It is a hub.Pacer, for one goroutine at a time.
 func (c *Conn) Pace(ctx context.Context) error { return c.queue.Wait(ctx, 0) }
 
+// Queued returns how many bytes wait to be written, as they count against
+// QueueBytes.
+func (c *Conn) Queued() int { return c.queue.Bytes() }
+
 // Close ends the session: nothing more is received, what is queued is sent,
 // and then the close, with err's close code and its code as the reason
 // (1000 for nil). A polling session is told so by its next poll. Close does not wait; only

@@ -146,7 +146,7 @@ func (h *host) open(r *http.Request, poll *polling) (*Conn, error) {
 		poll:       poll,
 		delivering: true, // until Open has returned, so that Closed comes after it
 	}
-	c.queue.Limit = h.cfg.QueueBytes
+	c.queue.Limit, c.queue.Drops = h.cfg.QueueBytes, h.cfg.Drops
 	if poll != nil {
 		poll.posted.L = &c.mu
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
 )
 
 // transportPlain is what Conn.Transport returns for connections of a Plain.
@@ -35,6 +36,9 @@ type PlainConfig struct {
 	// is closed with SLOW_CONSUMER. A frame on its own may be larger.
 	// Default: 1 MiB.
 	QueueBytes int
+	// Drops counts what the queues of all connections drop. Default: nobody
+	// counts.
+	Drops *hub.Drops
 
 	// Compression accepts permessage-deflate (RFC 7692) from clients that offer
 	// it, without context takeover. Default: no extension is accepted.
@@ -82,6 +86,7 @@ func NewPlain(cfg PlainConfig) *Plain {
 		QueueBytes:   cfg.QueueBytes,
 		Compression:  cfg.Compression,
 		CompressFrom: cfg.CompressFrom,
+		Drops:        cfg.Drops,
 		Check:        cfg.Check,
 		Open:         cfg.Open,
 		Logger:       cfg.Logger,
