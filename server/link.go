@@ -214,7 +214,9 @@ func (l *link) overRate() *holdfast.Error {
 		return nil
 	}
 	r.Cancel()
-	return &holdfast.Error{Code: holdfast.RateLimited, Message: "Too many messages", RetryAfter: wait}
+	refusal := &holdfast.Error{Code: holdfast.RateLimited, Message: "Too many messages", RetryAfter: wait}
+	l.srv.metrics.refused(atMessage, refusal)
+	return refusal
 }
 
 // settle stops counting the link as unauthenticated; l.mu is held.

@@ -17,6 +17,7 @@ const (
 	atAdmission place = "admission"
 	atJoin      place = "join"
 	atPublish   place = "publish" // over a connection or HTTP
+	atMessage   place = "message" // more messages than a connection may send
 	atHTTP      place = "http"    // any other call
 )
 

@@ -1,0 +1,227 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/server"
+)
+
+func TestRoomPolicies(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		policy server.RoomPolicy
+		want   string // of the error; "" for none
+	}{
+		{"close", server.RoomPolicy{Rooms: "a-*"}, ""},
+		{"drop-oldest", server.RoomPolicy{Rooms: "**", Overflow: hub.OverflowDropOldest}, ""},
+		{"latest", server.RoomPolicy{Rooms: "a", Overflow: hub.OverflowLatest, Key: "id"}, ""},
+		{"no pattern", server.RoomPolicy{Overflow: hub.OverflowLatest}, "a room pattern is empty"},
+		{"denial", server.RoomPolicy{Rooms: "!a"}, "excludes rooms"},
+		{"key without latest", server.RoomPolicy{Rooms: "a", Overflow: hub.OverflowDropOldest, Key: "id"}, "only latest uses"},
+		{"unknown", server.RoomPolicy{Rooms: "a", Overflow: 7}, "no policy 7"},
+	} {
+		srv, err := server.New(server.Config{Authenticator: anyone, RoomPolicies: []server.RoomPolicy{c.policy}})
+		switch {
+		case err == nil:
+			if srv.Shutdown(t.Context()); c.want != "" {
+				t.Errorf("%s: no error, want %q", c.name, c.want)
+			}
+		case c.want == "" || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Config.RoomPolicies") || holdfast.CodeOf(err) != holdfast.InvalidArgument:
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	if _, err := server.New(server.Config{Authenticator: anyone, RoomPolicies: make([]server.RoomPolicy, 257)}); err == nil {
+		t.Error("took 257 policies")
+	}
+}
+
+// policyTests are policies of rooms whose first word says which it is.
+var policyTests = []server.RoomPolicy{
+	{Rooms: "latest-*", Overflow: hub.OverflowLatest, Key: "id"},
+	{Rooms: "drop-*", Overflow: hub.OverflowDropOldest},
+	{Rooms: "drop-not", Overflow: hub.OverflowLatest}, // the first that matches counts
+}
+
+// listenTCP serves w on a TCP port as well, and returns how to get there.
+func (w *world) listenTCP() func(ctx context.Context, network, addr string) (net.Conn, error) {
+	w.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	httpServer := &http.Server{Handler: w.srv}
+	done := make(chan struct{})
+	go func() { defer close(done); httpServer.Serve(narrowListener{listener}) }()
+	w.t.Cleanup(func() { httpServer.Close(); <-done })
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", listener.Addr().String())
+	}
+}
+
+// narrowListener has the system hold little of what is sent, so that a peer who
+// does not read is felt soon.
+type narrowListener struct{ net.Listener }
+
+func (l narrowListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		err = conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	}
+	return conn, err
+}
+
+// dialBy opens a WebSocket at path over a network.
+func (w *world) dialBy(network func(ctx context.Context, network, addr string) (net.Conn, error), path string) *peer {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	w.t.Cleanup(cancel)
+	client := &http.Client{Transport: &http.Transport{DialContext: network, DisableKeepAlives: true}}
+	header := http.Header{"Authorization": {"Bearer " + token(w.t, "alice", time.Hour)}}
+	conn, _, err := websocket.Dial(ctx, "ws://holdfast.test"+path, &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.CloseNow() })
+	return &peer{t: w.t, conn: conn, ctx: ctx}
+}
+
+// roomEvent is an event as the plain WebSocket has it.
+type roomEvent struct {
+	Type, Room string
+	Offset     uint64
+	Data       struct{ ID, N int }
+}
+
+// A member who reads slowly misses events of a room by its policy, in order and
+// with the newest to the end; the counters tell how many. Its other rooms lose
+// nothing, and it stays.
+func TestSlowMemberByPolicy(t *testing.T) {
+	for _, overTCP := range []bool{false, true} {
+		for _, c := range []struct{ room, policy string }{{"latest-1", "latest"}, {"drop-not", "drop-oldest"}} {
+			t.Run(fmt.Sprintf("%s/tcp=%v", c.policy, overTCP), func(t *testing.T) {
+				registry := prometheus.NewRegistry()
+				w := newWorld(t, server.Config{RoomPolicies: policyTests, Metrics: registry, QueueBytes: 100_000})
+				network := w.net.DialContext
+				if overTCP {
+					network = w.listenTCP()
+				}
+				p := w.dialBy(network, "/ws")
+				p.want(`{"type":"authenticated"`)
+				for _, room := range []string{c.room, "chat"} {
+					p.send(`{"type":"join","ref":1,"room":"` + room + `"}`)
+					p.want(`{"type":"ok","ref":1`)
+				}
+				publish := func(room string, id, n int) {
+					data := map[string]any{"id": id, "n": n, "pad": strings.Repeat("x", 1000)}
+					if _, err := w.srv.Publish(t.Context(), room, "move", data); err != nil {
+						t.Fatal(err)
+					}
+				}
+				dropped := func() int { return int(scrape(t, registry)[`holdfast_frames_dropped_total{policy="`+c.policy+`"}`]) }
+				published := 0
+				waiting := func() float64 { return scrape(t, registry)["holdfast_queue_bytes"] }
+				for ; dropped() < 200 || waiting() == 0; published += 50 { // nobody reads
+					if published > 100_000 {
+						t.Fatal("nothing is dropped")
+					}
+					publish("chat", 0, published)
+					for i := range 50 {
+						publish(c.room, (published+i)%10, published+i)
+					}
+				}
+				if got := waiting(); got > 100_000 {
+					t.Errorf("%v bytes are queued", got)
+				}
+				publish("chat", 0, -1)
+
+				got, chats, last := 0, 0, map[string]uint64{}
+				newest := map[int]int{}
+				for {
+					var ev roomEvent
+					if err := json.Unmarshal([]byte(p.recv()), &ev); err != nil || ev.Type != "event" {
+						t.Fatalf("%+v, %v", ev, err)
+					}
+					if ev.Offset <= last[ev.Room] {
+						t.Fatalf("%s: offset %d after %d", ev.Room, ev.Offset, last[ev.Room])
+					}
+					last[ev.Room] = ev.Offset
+					if ev.Room == "chat" {
+						chats++
+						if ev.Data.N < 0 {
+							break
+						}
+						continue
+					}
+					got++
+					newest[ev.Data.ID] = ev.Data.N
+				}
+				if got+dropped() != published {
+					t.Errorf("%d came and %d were dropped, of %d", got, dropped(), published)
+				}
+				if want := published/50 + 1; chats != want {
+					t.Errorf("%d events of the other room, want %d", chats, want)
+				}
+				for id := range 10 {
+					if want := published - 10 + id; newest[id] != want {
+						t.Errorf("the newest of %d is %d, want %d", id, newest[id], want)
+					}
+				}
+				p.send(`{"type":"ping","ref":2}`)
+				p.want(`{"type":"pong"`)
+			})
+		}
+	}
+}
+
+// A member who reads slowly is closed where no policy says otherwise, which is
+// counted.
+func TestSlowMemberIsClosed(t *testing.T) {
+	for _, overTCP := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tcp=%v", overTCP), func(t *testing.T) {
+			registry := prometheus.NewRegistry()
+			w := newWorld(t, server.Config{RoomPolicies: policyTests, Metrics: registry, QueueBytes: 100_000})
+			network := w.net.DialContext
+			if overTCP {
+				network = w.listenTCP()
+			}
+			p := w.dialBy(network, "/ws")
+			p.want(`{"type":"authenticated"`)
+			p.send(`{"type":"join","ref":1,"room":"latest"}`) // which is not latest-*
+			p.want(`{"type":"ok","ref":1`)
+			const closed = `holdfast_connections_closed_total{code="SLOW_CONSUMER"}`
+			if _, ok := scrape(t, registry)[closed]; !ok {
+				t.Error("the counter is not there before the first")
+			}
+			for i := 0; scrape(t, registry)[closed] == 0; i++ {
+				if i > 10_000 {
+					t.Fatal("nobody is closed")
+				}
+				if _, err := w.srv.Publish(t.Context(), "latest", "move", strings.Repeat("x", 10_000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for err := error(nil); err == nil; {
+				_, _, err = p.conn.Read(p.ctx)
+				if closed := new(websocket.CloseError); err != nil && (!errors.As(err, closed) || closed.Code != 4009) {
+					t.Errorf("ended with %v", err)
+				}
+			}
+			if got := scrape(t, registry); got[`holdfast_frames_dropped_total{policy="latest"}`] != 0 {
+				t.Error("events were dropped")
+			}
+		})
+	}
+}
