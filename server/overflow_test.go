@@ -225,3 +225,29 @@ func TestSlowMemberIsClosed(t *testing.T) {
 		})
 	}
 }
+
+// What is sent before the client is connected is kept by the same policies.
+func TestSlowMemberBeforeConnect(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{RoomPolicies: policyTests, QueueBytes: 10_000})
+		w.srv.OnConnect(func(ctx context.Context, c *server.Conn) error {
+			if _, err := c.Join(ctx, "latest-1"); err != nil {
+				return err
+			}
+			for i := range 200 {
+				data := map[string]any{"id": i % 2, "n": i, "pad": strings.Repeat("x", 1000)}
+				if _, err := w.srv.Publish(ctx, "latest-1", "move", data); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		p := w.dial()
+		p.send(`40{"token":"` + token(t, "alice", time.Hour) + `"}`)
+		p.want(`40{"sid":"`)
+		p.want(`42["auth:session"`)
+		p.want(`42["move",{"id":0,"n":198,`)
+		p.want(`42["move",{"id":1,"n":199,`)
+		p.quiet()
+	})
+}
