@@ -8,6 +8,9 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // defaultAdminAddr is where the admin address is if nobody says otherwise.
@@ -37,11 +40,19 @@ func (s *serveFlags) adminListener(log *slog.Logger) (net.Listener, error) {
 	return listener, nil
 }
 
-// adminHandler serves what only operators may see: health and profiles.
-func adminHandler(public http.Handler, listener net.Listener) http.Handler {
+// maxScrapes bounds the readers of the metrics at a time, since each looks at
+// every connection.
+const maxScrapes = 4
+
+// adminHandler serves what only operators may see: health, metrics and
+// profiles.
+func adminHandler(public http.Handler, listener net.Listener, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", public)
 	mux.Handle("GET /readyz", public)
+	if metrics != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", hiddenCommandLine)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

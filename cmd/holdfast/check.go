@@ -71,6 +71,12 @@ func (c *checkCmd) otherwise(e *environment, flag *kong.Flag, value string, p pl
 		return string(identity.SignUpClosed), "default"
 	case "admin-addr":
 		return defaultAdminAddr, "default"
+	case "otlp-endpoint":
+		for _, name := range [...]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+			if v := e.getenv(name); v != "" {
+				return v, "$" + name
+			}
+		}
 	}
 	return value, "default"
 }

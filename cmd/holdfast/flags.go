@@ -5,7 +5,7 @@ import "time"
 // serveFlags are the flags of "serve"; "config check" takes the same.
 type serveFlags struct {
 	Addr      string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"listen" help:"Listen here (default 127.0.0.1:8080). Port 0 takes any that is free."`
-	AdminAddr string `placeholder:"HOST:PORT" group:"listen" help:"Serve /healthz, /readyz and profiles here (default 127.0.0.1:9090, or nowhere if that is taken; \"off\" for nowhere)."`
+	AdminAddr string `placeholder:"HOST:PORT" group:"listen" help:"Serve /healthz, /readyz, /metrics and profiles here (default 127.0.0.1:9090, or nowhere if that is taken; \"off\" for nowhere)."`
 	TLSCert   string `name:"tls-cert" placeholder:"FILE" group:"listen" help:"Serve https with this certificate chain, PEM."`
 	TLSKey    string `name:"tls-key" placeholder:"FILE" group:"listen" help:"The certificate's private key, PEM."`
 
@@ -26,6 +26,8 @@ type serveFlags struct {
 	PingInterval time.Duration `default:"25s" placeholder:"TIME" group:"timing" help:"Time between heartbeats (default 25s)."`
 	PingTimeout  time.Duration `default:"20s" placeholder:"TIME" group:"timing" help:"How long a client may take to answer one (default 20s)."`
 	MaxPayload   int           `default:"1000000" placeholder:"BYTES" group:"timing" help:"Largest message that is taken (default 1000000)."`
+
+	watchFlags
 
 	LogFormat string `default:"text" enum:"text,json" placeholder:"FORMAT" group:"log" help:"Format of the log: text or json (default text)."`
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" group:"log" help:"What is logged: debug, info, warn or error (default info)."`

@@ -186,13 +186,16 @@ func (s *serveFlags) sane() error {
 	check(s.DrainTimeout < 0, "drain-timeout can't be negative")
 	check(s.PingInterval <= 0 || s.PingTimeout <= 0, "ping-interval and ping-timeout must be more than nothing")
 	check(s.MaxPayload <= 0, "max-payload must be more than nothing")
+	wrong.add(s.watchFlags.sane())
 	check(s.AccessTokenLifetime < time.Second || s.AccessTokenLifetime > auth.DefaultMaxLifetime, "access-token-lifetime must be between 1s and %v", auth.DefaultMaxLifetime)
 	return wrong.err()
 }
 
 // config is the configuration of the server, without who may come in.
 func (s *serveFlags) config(log *slog.Logger) server.Config {
+	policies, _ := s.policies() // sane says what is wrong with them
 	return server.Config{
+		RoomPolicies:    policies,
 		PublicURL:       s.PublicURL,
 		AllowedOrigins:  s.AllowedOrigin,
 		TrustedProxies:  s.TrustedProxy,

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/holdfast-dev/holdfast/identity"
 	"github.com/holdfast-dev/holdfast/standalone"
 )
@@ -61,7 +63,12 @@ func (s *serveCmd) Run(e *environment) error {
 		defer admin.Close()
 	}
 
-	srv, done, err := s.start(e, p, log)
+	watch, err := s.watch(e, admin, log)
+	if err != nil {
+		return err
+	}
+	defer watch.close(log)
+	srv, done, err := s.start(e, p, watch, log)
 	if err != nil {
 		return err
 	}
@@ -78,13 +85,14 @@ func (s *serveCmd) Run(e *environment) error {
 		s.hint(e, address, p)
 	}
 	log.Info("serving", "addr", listener.Addr().String(), "admin", addrOf(admin), "secret", p.secret, "jwks", s.JWKSURL != "", "accounts", p.accounts != nil, "better_auth", p.betterAuth != nil, "introspection", p.introspection != nil)
-	return s.serve(e.ctx, srv, log, listener, certificate, admin)
+	return s.serve(e.ctx, srv, log, listener, certificate, admin, watch.metrics)
 }
 
 // start makes the server and what it works with. Whoever has shut the server
 // down calls done.
-func (s *serveCmd) start(e *environment, p plan, log *slog.Logger) (srv *standalone.Standalone, done func(), err error) {
+func (s *serveCmd) start(e *environment, p plan, watch watch, log *slog.Logger) (srv *standalone.Standalone, done func(), err error) {
 	cfg := standalone.Config{Config: s.config(log), Identity: p.accounts, Keys: p.keys}
+	watch.into(&cfg.Config)
 	others, err := s.foreign(p, log)
 	if err != nil {
 		return nil, nil, err
@@ -117,7 +125,7 @@ func (s *serveCmd) start(e *environment, p plan, log *slog.Logger) (srv *standal
 
 // serve runs the HTTP servers until ctx ends or one of them fails, and then
 // drains.
-func (s *serveCmd) serve(ctx context.Context, srv *standalone.Standalone, log *slog.Logger, listener net.Listener, certificate *tls.Certificate, admin net.Listener) error {
+func (s *serveCmd) serve(ctx context.Context, srv *standalone.Standalone, log *slog.Logger, listener net.Listener, certificate *tls.Certificate, admin net.Listener, metrics *prometheus.Registry) error {
 	public := s.httpServer(srv, log)
 	if certificate != nil {
 		public.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
@@ -131,7 +139,7 @@ func (s *serveCmd) serve(ctx context.Context, srv *standalone.Standalone, log *s
 			failed <- public.Serve(listener)
 		}
 	}()
-	adminServer := s.httpServer(adminHandler(srv, admin), log)
+	adminServer := s.httpServer(adminHandler(srv, admin, metrics), log)
 	if admin != nil {
 		running++
 		go func() { failed <- adminServer.Serve(admin) }()
