@@ -24,6 +24,10 @@ type Frame struct {
 	// Key tells frames with OverflowLatest apart. It counts in the whole queue:
 	// who makes such frames sees to it that theirs differ from those of others.
 	Key string
+	// Event is what the frame was made of, for transports that write more of it
+	// for each receiver than the shared bytes. An Encoder sets it; nil if it
+	// need not be known.
+	Event *holdfast.Event
 
 	packed atomic.Pointer[packing]
 }

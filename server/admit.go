@@ -121,7 +121,7 @@ func (l *link) verify(ctx context.Context, credential auth.Credential) (*holdfas
 	if identity, err = l.srv.valid(identity); err != nil {
 		return nil, err
 	}
-	if !identity.Expires.IsZero() && !time.Now().Before(identity.Expires.Add(l.srv.cfg.Leeway)) {
+	if l.srv.expired(identity) {
 		return nil, holdfast.TokenExpired.New()
 	}
 	return identity, nil

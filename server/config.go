@@ -46,6 +46,11 @@ type Config struct {
 	Path string
 	// PlainPath is where clients of the plain WebSocket connect: "/ws".
 	PlainPath string
+	// EventsPath is where event streams are opened (Server-Sent Events):
+	// "/events".
+	EventsPath string
+	// PollPath is where clients poll for events: "/poll".
+	PollPath string
 	// Prefix is where the HTTP calls are: "/api".
 	Prefix string
 	// PublicURL is the address that clients know the server by, such as
@@ -145,11 +150,19 @@ func (c Config) withDefaults() (Config, error) {
 		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Path %q must begin and end with a slash", c.Path)
 	}
 	setDefault(&c.PlainPath, "/ws")
-	if c.Path == "/" || c.PlainPath == "/" || c.Path == c.PlainPath {
-		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.Path and PlainPath need paths of their own below the root")
-	}
-	if !strings.HasPrefix(c.PlainPath, "/") {
-		return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.PlainPath %q must begin with a slash", c.PlainPath)
+	setDefault(&c.EventsPath, "/events")
+	setDefault(&c.PollPath, "/poll")
+	taken := make(map[string]bool)
+	for _, p := range []struct{ name, path string }{
+		{"Path", c.Path}, {"PlainPath", c.PlainPath}, {"EventsPath", c.EventsPath}, {"PollPath", c.PollPath},
+	} {
+		if p.path == "/" || taken[p.path] {
+			return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.%s needs a path of its own below the root", p.name)
+		}
+		if !strings.HasPrefix(p.path, "/") {
+			return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.%s %q must begin with a slash", p.name, p.path)
+		}
+		taken[p.path] = true
 	}
 	if c.Prefix == "" {
 		c.Prefix = "/api"

@@ -71,7 +71,8 @@ func (c *Conn) Header() http.Header { return c.link.eio.Request().Header }
 // zero Addr where the network has no IP addresses.
 func (c *Conn) RemoteAddr() netip.Addr { return c.link.ip }
 
-// Transport returns "websocket" or "polling"; an upgrade changes it.
+// Transport returns "websocket" or "polling", of which an upgrade changes one to
+// the other, "ws" for a plain WebSocket, or "sse" for an event stream.
 func (c *Conn) Transport() string { return c.link.eio.Transport() }
 
 // Emit sends an event to this connection alone. Each of args is encoded as

@@ -40,13 +40,18 @@ func (s *Server) exchange(r *http.Request) (auth.AccessToken, error) {
 
 // onlyPOST answers every other method.
 func (s *Server) onlyPOST(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method == http.MethodPost {
+	return s.only(http.MethodPost, w, r)
+}
+
+// only answers requests of another method.
+func (s *Server) only(method string, w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == method {
 		return true
 	}
-	w.Header().Set("Allow", http.MethodPost)
+	w.Header().Set("Allow", method)
 	_ = httpjson.Write(w, http.StatusMethodNotAllowed, struct {
 		Error string        `json:"error"`
 		Code  holdfast.Code `json:"code"`
-	}{"Only POST does anything here", holdfast.InvalidArgument})
+	}{"Only " + method + " does anything here", holdfast.InvalidArgument})
 	return false
 }

@@ -196,8 +196,11 @@ func (c *Conn) setIdentity(identity *holdfast.Identity) {
 	c.state.Store(&identityState{identity: identity, ctx: holdfast.WithIdentity(c.ctx, identity)})
 }
 
-// left tells the client that it lost a room.
+// left tells the client that it lost a room, unless its protocol gets it back.
 func (c *Conn) left(room string, err *holdfast.Error) {
+	if p, ok := c.link.proto.(rejoiner); ok && p.rejoin(room, err) {
+		return
+	}
 	c.notify(notice{name: "room:left", room: room, err: err})
 }
 

@@ -9,16 +9,16 @@ import (
 	"github.com/holdfast-dev/holdfast"
 )
 
-// place is where something was refused: a label of holdfast_refusals_total.
-type place string
+// checkpoint is where something was refused: a label of holdfast_refusals_total.
+type checkpoint string
 
 const (
-	atHandshake place = "handshake" // before there was a connection
-	atAdmission place = "admission"
-	atJoin      place = "join"
-	atPublish   place = "publish" // over a connection or HTTP
-	atMessage   place = "message" // more messages than a connection may send
-	atHTTP      place = "http"    // any other call
+	atHandshake checkpoint = "handshake" // before there was a connection
+	atAdmission checkpoint = "admission"
+	atJoin      checkpoint = "join"
+	atPublish   checkpoint = "publish" // over a connection or HTTP
+	atMessage   checkpoint = "message" // more messages than a connection may send
+	atHTTP      checkpoint = "http"    // any other call
 )
 
 // metrics counts what a server does, for Config.Metrics. Labels have values of
@@ -57,7 +57,7 @@ func newMetrics(s *Server, registerer prometheus.Registerer) *metrics {
 		admissions:  counter("holdfast_admissions_total", "Connections that were admitted, each namespace by itself."),
 		refusals:    counters("holdfast_refusals_total", "What was refused, by where and why.", "where", "code"),
 		closed:      counters("holdfast_connections_closed_total", "Connections that ended, by code; \"none\" where the client left in order.", "code"),
-		refreshes:   counters("holdfast_refreshes_total", "Refreshes of a connection's token in place.", "result"),
+		refreshes:   counters("holdfast_refreshes_total", "Refreshes of a connection's token in checkpoint.", "result"),
 		revocations: counter("holdfast_revocations_total", "Revocations that were applied here."),
 		admission: seconds("holdfast_admission_duration_seconds", "Time from a credential to the admission, of those admitted.",
 			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10),
@@ -115,7 +115,7 @@ func codeLabel(err error) string {
 }
 
 // refused counts a refusal; nil is none.
-func (m *metrics) refused(where place, err error) {
+func (m *metrics) refused(where checkpoint, err error) {
 	if m != nil && err != nil {
 		m.refusals.WithLabelValues(string(where), codeLabel(err)).Inc()
 	}

@@ -78,6 +78,12 @@ func (s *Server) Revoked(r auth.Revocation) {
 			l.end(r.Code.New())
 		}
 	}
+	s.polls.end(func(id *holdfast.Identity) *holdfast.Error {
+		if r.Names(id) && (r.Code == holdfast.GoingAway || r.Refuses(id)) {
+			return r.Code.New()
+		}
+		return nil
+	})
 }
 
 // CloseConnection ends one connection by its public id, with one of the codes
@@ -126,6 +132,12 @@ func (s *Server) Bumped(ctx context.Context, b auth.Bump) {
 			l.stale(ctx, id)
 		}
 	}
+	s.polls.end(func(id *holdfast.Identity) *holdfast.Error {
+		if b.Stale(id) {
+			return holdfast.PermissionVersionStale.New()
+		}
+		return nil
+	})
 }
 
 // Reloader is an Authenticator that knows what a user may do now, without a

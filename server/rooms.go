@@ -78,11 +78,20 @@ func (c *Conn) joinNow(ctx context.Context, room string, o hub.JoinOptions, read
 	if err := mayHear(c.Identity(), room); err != nil {
 		return hub.Joined{}, err
 	}
+	return c.joinAllowed(ctx, room, o, ready, false)
+}
+
+// joinAllowed is join for who may hear the room. asked: the application has
+// been asked already.
+func (c *Conn) joinAllowed(ctx context.Context, room string, o hub.JoinOptions, ready func(hub.Joined), asked bool) (hub.Joined, error) {
 	if err := c.enter(ctx); err != nil {
 		return hub.Joined{}, err
 	}
 	if set := c.link.srv.hooks.load(); len(set.join)+len(set.observers) > 0 {
 		o, ready = c.hooked(set, room, o, ready)
+		if asked {
+			o.Ask = nil
+		}
 	}
 	joined, err := c.session.Join(ctx, room, o, ready)
 	if err != nil || joined.Already {

@@ -34,6 +34,7 @@ type Server struct {
 	hub     *hub.Hub
 	engine  *transport.Engine
 	plain   *transport.Plain
+	streams *transport.Streams
 	origins *guard.Origins
 	proxies guard.Proxies
 	routes  http.Handler
@@ -43,6 +44,7 @@ type Server struct {
 	overall         *rate.Limiter
 	refusals        *guard.Delays[netip.Prefix]
 	unauthenticated counter
+	polls           pollBook
 
 	ids     *eventIDs
 	metrics *metrics     // nil: nothing is measured
@@ -106,6 +108,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("server: what was revoked can't be read: %w", err)
 	}
 	s.unauthenticated.limit = cfg.UnauthenticatedPerAddress
+	s.polls.perUser = cfg.ConnectionsPerUser
 	if cfg.AdmissionRate > 0 {
 		s.perAddress = guard.NewLimiter[netip.Prefix](guard.LimiterConfig{Rate: rate.Limit(cfg.AdmissionRate), Burst: int(max(1, 5*cfg.AdmissionRate))})
 	}
@@ -133,6 +136,9 @@ func New(cfg Config) (*Server, error) {
 		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout,
 		MaxPayload: cfg.MaxPayload, QueueBytes: cfg.QueueBytes, Drops: &s.drops,
 		Check: s.checkPlain, Open: s.openPlain, Logger: cfg.Logger,
+	})
+	s.streams = transport.NewStreams(transport.StreamsConfig{
+		QueueBytes: cfg.QueueBytes, Check: s.checkPlain, Open: s.openStream, Logger: cfg.Logger,
 	})
 	s.routes = s.mux()
 	if err := s.metrics.register(); err != nil {
@@ -185,8 +191,8 @@ func (s *Server) PublishEvent(ctx context.Context, ev holdfast.Event) (holdfast.
 	return s.publish(ctx, publication{event: ev, own: true})
 }
 
-// ServeHTTP serves the Socket.IO endpoint, the HTTP calls under Config.Prefix,
-// /healthz and /readyz; anything else is 404.
+// ServeHTTP serves the connections of all transports, the HTTP calls under
+// Config.Prefix, /healthz and /readyz; anything else is 404.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.routes.ServeHTTP(w, r) }
 
 // Shutdown drains the server: new connections are refused, every client is
@@ -199,11 +205,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range s.all() {
 		l.end(holdfast.GoingAway.New())
 	}
-	closing := make(chan error, 1)
-	go func() { closing <- s.plain.Close(ctx) }()
+	others := []func(context.Context) error{s.plain.Close, s.streams.Close, s.polls.close}
+	closing := make(chan error, len(others))
+	for _, closeOther := range others {
+		go func() { closing <- closeOther(ctx) }()
+	}
 	err := s.engine.Close(ctx)
-	if perr := <-closing; err == nil {
-		err = perr
+	for range others {
+		if cerr := <-closing; err == nil {
+			err = cerr
+		}
 	}
 	if err != nil { // something holds a connection: a broker that does not answer, for one
 		for _, l := range s.all() {
@@ -281,7 +292,8 @@ func (s *Server) checkNew(r *http.Request) error {
 	return nil
 }
 
-// checkPlain is check for /ws, where every request is a new connection.
+// checkPlain is check for /ws and /events, where every request is a new
+// connection.
 func (s *Server) checkPlain(r *http.Request) (err error) {
 	defer func() { s.metrics.refused(atHandshake, err) }()
 	if err := s.origins.Check(r); err != nil {

@@ -45,11 +45,14 @@ func (s *Standalone) route(cfg server.Config) {
 	if cfg.PlainPath == "" {
 		cfg.PlainPath = "/ws"
 	}
+	if cfg.EventsPath == "" {
+		cfg.EventsPath = "/events"
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/", s.counted(s.Server))
 	// Connections have a code for the end of their own, and Shutdown of the
 	// server waits for them.
-	for _, path := range []string{cfg.Path, strings.TrimSuffix(cfg.Path, "/"), cfg.PlainPath} {
+	for _, path := range []string{cfg.Path, strings.TrimSuffix(cfg.Path, "/"), cfg.PlainPath, cfg.EventsPath} {
 		mux.Handle(path, s.Server)
 	}
 	mux.Handle("GET /healthz", s.Server)

@@ -145,11 +145,12 @@ func (o *Origins) CookiesOff() bool { return o.all }
 
 // CORS lets the pages of the allowed origins read the answers of next, with
 // credentials unless every page is allowed, and answers preflight requests.
-// It refuses nothing by itself: see Check.
-func (o *Origins) CORS(next http.Handler) http.Handler {
+// It refuses nothing by itself: see Check. headers are what requests may carry
+// besides the usual.
+func (o *Origins) CORS(next http.Handler, headers ...string) http.Handler {
 	options := cors.Options{
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
-		AllowedHeaders: []string{"Content-Type", "Authorization", "X-CSRF-Token"},
+		AllowedHeaders: append([]string{"Content-Type", "Authorization", "X-CSRF-Token"}, headers...),
 		ExposedHeaders: []string{"X-CSRF-Token", "Retry-After"},
 		MaxAge:         600, // seconds
 	}
