@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
-	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/server"
 )
 
@@ -74,6 +74,7 @@ func TestPoll(t *testing.T) {
 		}
 		pos := w.publish("a", "one", map[string]int{"n": 1})
 		w.publish("b", "two", nil)
+		synctest.Wait()
 		time.Sleep(time.Millisecond)
 		w.publish("a", "three", nil)
 		w.publish("c", "elsewhere", nil)
@@ -113,8 +114,140 @@ func TestPoll(t *testing.T) {
 	})
 }
 
-func historyPath(room, query string) string {
-	return "/api/rooms/" + url.PathEscape(room) + "/history" + query
+
+func TestShortPolling(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		first := w.poll("alice", "?room=a&room=b&wait=0")
+		tag := first.header.Get("ETag")
+		if len(tag) < 10 || tag[0] != '"' || tag[len(tag)-1] != '"' {
+			t.Fatalf("ETag %s", tag)
+		}
+		query := "?room=a&room=b&wait=0&since=" + first.Cursor
+		for _, header := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
+			p := w.poll("alice", query, "If-None-Match", header)
+			if p.status != 304 || p.body != "" || p.header.Get("ETag") != tag || p.header.Get("Cache-Control") != "private, no-cache" || p.header.Get("Vary") == "" {
+				t.Errorf("If-None-Match %s: %d %q %v", header, p.status, p.body, p.header)
+			}
+		}
+		// A tag opens nothing.
+		if status, _, body := w.get("/poll"+query, "If-None-Match", tag); status != 401 {
+			t.Errorf("without a credential: %d %s", status, body)
+		}
+		w.publish("a", "e", nil)
+		p := w.poll("alice", query, "If-None-Match", tag)
+		if p.status != 200 || len(p.Events) != 1 || p.header.Get("ETag") == tag {
+			t.Errorf("%d %s", p.status, p.body)
+		}
+		if again := w.poll("alice", query, "If-None-Match", p.header.Get("ETag")); again.status != 304 {
+			t.Errorf("the same again: %d %s", again.status, again.body)
+		}
+		if held := w.poll("alice", "?room=a&wait=1&since="+p.Cursor); held.header.Get("ETag") != "" {
+			t.Error("a long poll has an ETag")
+		}
+	})
 }
 
-var _ = []any{context.Background, fmt.Sprint, strings.Cut, synctest.Wait, holdfast.Event{}, auth.Claims{}}
+func TestPollRefusesWait(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		for _, wait := range []string{"-1", "x", "1.5", "5s", "+5", " 5"} {
+			if p := w.poll("alice", "?room=a&wait="+url.QueryEscape(wait)); p.status != 400 || codeIn(p.body) != holdfast.InvalidArgument {
+				t.Errorf("wait=%s: %d %s", wait, p.status, p.body)
+			}
+		}
+		if p := w.poll("alice", "?room=a&wait=99999999999999999999999"); p.status != 200 {
+			t.Errorf("%d %s", p.status, p.body)
+		}
+		if p := w.poll("alice", "?room=a&wait=0;since=x"); p.status != 400 {
+			t.Errorf("%d %s", p.status, p.body)
+		}
+	})
+}
+
+// An answer is bounded, what is left comes with the next, and a busy room does
+// not keep another from being heard.
+func TestPollBounds(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		cursor := w.poll("alice", "?room=busy&room=quiet").Cursor
+		for i := range 900 {
+			w.publish("busy", fmt.Sprint(i), nil)
+		}
+		w.publish("quiet", "here", nil)
+		next, calls := 0, 0
+		heard := false
+		for next < 900 || !heard {
+			if calls++; calls > 10 {
+				t.Fatalf("%d calls, and %d events", calls, next)
+			}
+			p := w.poll("alice", "?room=busy&room=quiet&wait=0&since="+cursor)
+			if len(p.Events) > 256 {
+				t.Errorf("%d events", len(p.Events))
+			}
+			for _, name := range p.names(t) {
+				if name == "here" {
+					heard = true
+				} else if name != fmt.Sprint(next) {
+					t.Fatalf("%s, want %d", name, next)
+				} else {
+					next++
+				}
+			}
+			cursor = p.Cursor
+		}
+		// Large ones go by their size, and one alone always fits.
+		for range 16 {
+			w.publish("large", "x", strings.Repeat("a", 60<<10))
+		}
+		cursor = w.poll("alice", "?room=large").Cursor
+		for i := range 16 {
+			w.publish("large", fmt.Sprint(i), strings.Repeat("\x00", 10<<10)) // 60 KiB as JSON
+		}
+		for next = 0; next < 16; {
+			p := w.poll("alice", "?room=large&wait=0&since="+cursor)
+			if len(p.body) > 1<<20+10_000 || len(p.Events) == 0 || p.Reset != nil {
+				t.Fatalf("%d bytes, %d events, reset %v", len(p.body), len(p.Events), p.Reset)
+			}
+			for _, name := range p.names(t) {
+				if name != fmt.Sprint(next) {
+					t.Fatalf("%s, want %d", name, next)
+				}
+				next++
+			}
+			cursor = p.Cursor
+		}
+	})
+}
+
+// Anybody in the room may be on any node: no call depends on the one before.
+func TestPollNeedsNoNode(t *testing.T) {
+	in(t, func(t *testing.T) {
+		broker := hub.NewMemory(hub.MemoryConfig{})
+		defer broker.Close()
+		nodes := []*world{newWorld(t, server.Config{Broker: oneOf(broker)}), newWorld(t, server.Config{Broker: oneOf(broker)})}
+		cursor := nodes[0].poll("alice", "?room=a").Cursor
+		for i := range 10 {
+			name := fmt.Sprint(i)
+			nodes[i/2%2].publish("a", name, nil)
+			p := nodes[i%2].poll("alice", "?room=a&since="+cursor)
+			if got := p.names(t); !slices.Equal(got, []string{name}) {
+				t.Fatalf("%v, want %s", got, name)
+			}
+			cursor = p.Cursor
+		}
+	})
+}
+
+// oneOf lets several hubs read one broker, whose events reach none of them as
+// they happen.
+func oneOf(b hub.Broker) hub.Broker { return silent{b} }
+
+type silent struct{ hub.Broker }
+
+func (s silent) Subscribe(ctx context.Context, room string, _ hub.Receiver) (holdfast.Position, error) {
+	h, err := s.History(ctx, room, nil, 1)
+	return h.Position, err
+}
+
+func (silent) Unsubscribe(context.Context, string) error { return nil }

@@ -2,20 +2,16 @@ package server_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
-	"github.com/holdfast-dev/holdfast/auth"
-	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/internal/sse"
 	"github.com/holdfast-dev/holdfast/server"
 )
@@ -190,5 +186,3 @@ func TestStreamKeepAlive(t *testing.T) {
 		}
 	})
 }
-
-var _ = []any{json.Marshal, url.QueryEscape, auth.Claims{}, hub.History{}}
