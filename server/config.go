@@ -51,6 +51,9 @@ type Config struct {
 	EventsPath string
 	// PollPath is where clients poll for events: "/poll".
 	PollPath string
+	// TopicPath is where clients connect that send {"topic","data"}, as those
+	// of hyper-fetch do: "/ws/topic".
+	TopicPath string
 	// Prefix is where the HTTP calls are: "/api".
 	Prefix string
 	// PublicURL is the address that clients know the server by, such as
@@ -125,6 +128,15 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// TracerProvider makes spans of admissions, joins and publishes. Nil: none.
 	TracerProvider trace.TracerProvider
+	// Compression accepts permessage-deflate (RFC 7692) on WebSockets, without
+	// context takeover: each message is compressed by itself, and once for all
+	// its receivers. Off by default: it costs processor time, and what is
+	// compressed together with a secret can give the secret away by its length.
+	Compression bool
+	// CompressFrom is the size in bytes from which on messages are sent
+	// compressed: 1,024.
+	CompressFrom int
+
 	// Node names this node in connection ids: random.
 	Node string
 	// Logger gets what is worth knowing; tokens and payloads never are, and
@@ -152,9 +164,10 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.PlainPath, "/ws")
 	setDefault(&c.EventsPath, "/events")
 	setDefault(&c.PollPath, "/poll")
+	setDefault(&c.TopicPath, "/ws/topic")
 	taken := make(map[string]bool)
 	for _, p := range []struct{ name, path string }{
-		{"Path", c.Path}, {"PlainPath", c.PlainPath}, {"EventsPath", c.EventsPath}, {"PollPath", c.PollPath},
+		{"Path", c.Path}, {"PlainPath", c.PlainPath}, {"EventsPath", c.EventsPath}, {"PollPath", c.PollPath}, {"TopicPath", c.TopicPath},
 	} {
 		if p.path == "/" || taken[p.path] {
 			return c, holdfast.Errorf(holdfast.InvalidArgument, "server: Config.%s needs a path of its own below the root", p.name)
@@ -183,6 +196,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxEventData, 64<<10)
 	setDefault(&c.MaxUnauthenticated, 16<<10)
 	setDefault(&c.QueueBytes, 1<<20)
+	setDefault(&c.CompressFrom, 1<<10)
 	setDefault(&c.MessageRate, 100)
 	setDefault(&c.MessageBurst, 200)
 	setDefault(&c.RoomsPerConnection, 128)

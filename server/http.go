@@ -22,6 +22,7 @@ func (s *Server) mux() http.Handler {
 	mux.Handle(s.cfg.PlainPath, s.plain)
 	mux.Handle(s.cfg.EventsPath, s.origins.CORS(s.streams, "Last-Event-ID"))
 	mux.Handle(s.cfg.PollPath, s.origins.CORS(http.HandlerFunc(s.pollHTTP), "If-None-Match"))
+	mux.Handle(s.cfg.TopicPath, s.topic)
 	api := s.cfg.Prefix
 	mux.Handle(api+"/rooms/{room}/events", s.origins.CORS(http.HandlerFunc(s.publishHTTP)))
 	mux.Handle(api+"/rooms/{room}/history", s.origins.CORS(http.HandlerFunc(s.historyHTTP)))

@@ -206,9 +206,9 @@ func (c *Conn) left(room string, err *holdfast.Error) {
 
 // tooLate ends a connection that did not ask to be admitted in time.
 func (l *link) tooLate() {
-	if _, plain := l.proto.(plainWS); plain {
+	if p, plain := l.proto.(plainWS); plain {
 		err := holdfast.Unauthenticated.New()
-		plainWS{}.fail(l, nil, err)
+		p.fail(l, nil, err)
 		l.end(err)
 		return
 	}

@@ -13,7 +13,7 @@ import (
 
 // plainWS is the protocol of docs/protocol.md §5: one JSON object a message,
 // for clients written by hand. A connection is in the namespace "/" alone.
-type plainWS struct{}
+type plainWS struct{ form textForm }
 
 // plainJob is a message that waits for its turn; a nil message is the
 // credential of the handshake.
@@ -22,7 +22,7 @@ type plainJob struct {
 	err     *holdfast.Error
 }
 
-func (plainWS) encoder(string) hub.Encoder { return plainEncoder{} }
+func (p plainWS) encoder(string) hub.Encoder { return p.form.encoder() }
 
 // plainEncoder encodes room events for plain WebSockets.
 type plainEncoder struct{}
@@ -37,13 +37,13 @@ func (plainEncoder) Encode(ev *holdfast.Event) *hub.Frame {
 
 func (p plainWS) receive(l *link, data []byte, _ bool) {
 	own := append([]byte(nil), data...) // the message aliases it, and waits
-	m, err := jsonws.Parse(own)
+	m, err := p.form.parse(own)
 	if over := l.overRate(); over != nil {
 		if m.Ref == nil {
 			l.end(over)
 			return
 		}
-		l.eio.Send(transport.NewTextFrame(jsonws.AppendError(nil, m.Ref, over)))
+		p.fail(l, &m, over)
 		return
 	}
 	l.work.push(l, job{plain: &plainJob{message: &m, err: holdfast.AsError(err)}, packet: socketio.Packet{Data: own}})
@@ -55,9 +55,9 @@ func (p plainWS) handle(l *link, j job) {
 	case m == nil:
 		p.admit(l, l.credential(nil), nil)
 	case j.plain.err != nil:
-		p.fail(l, m.Ref, j.plain.err)
+		p.fail(l, m, j.plain.err)
 	case m.Type == jsonws.TypePing:
-		l.eio.Send(transport.NewTextFrame(jsonws.AppendPong(nil, m.Ref)))
+		l.eio.Send(transport.NewTextFrame(p.form.answer(m, nil, nil)))
 	case c != nil:
 		p.message(c, m)
 	case m.Type == jsonws.TypeAuth:
@@ -67,7 +67,7 @@ func (p plainWS) handle(l *link, j job) {
 			p.refuse(l, holdfast.Unauthenticated.New())
 			return
 		}
-		p.admit(l, credential, m.Ref)
+		p.admit(l, credential, m)
 	default:
 		p.refuse(l, holdfast.Unauthenticated.New())
 	}
@@ -82,8 +82,9 @@ func hasCredential(s *Server, r *transport.Request) bool {
 	return s.hasSession(s.credentialHeader(r.Header))
 }
 
-// admit lets the client in by a credential, or ends the connection.
-func (p plainWS) admit(l *link, credential auth.Credential, ref json.RawMessage) {
+// admit lets the client in by a credential, that of m if there is one, or ends
+// the connection.
+func (p plainWS) admit(l *link, credential auth.Credential, m *jsonws.Message) {
 	l.mu.Lock()
 	l.life.pause()
 	l.mu.Unlock()
@@ -91,8 +92,8 @@ func (p plainWS) admit(l *link, credential auth.Credential, ref json.RawMessage)
 	if err == nil {
 		err = l.admit(l.srv.Namespace, nil, identity, func(c *Conn) []*hub.Frame {
 			frames := []*hub.Frame{p.notice(c, notice{name: "auth:session", expiry: expiryOf(identity)})}
-			if ref != nil {
-				frames = append(frames, okFrame(ref, marshal(expiryOf(identity))))
+			if m != nil && m.Ref != nil {
+				frames = append(frames, p.okFrame(m, marshal(expiryOf(identity))))
 			}
 			return frames
 		})
@@ -104,11 +105,11 @@ func (p plainWS) admit(l *link, credential auth.Credential, ref json.RawMessage)
 
 // refuse ends a connection that was not admitted: the client sees the code in
 // a message and in the close, since the handshake itself always succeeds.
-func (plainWS) refuse(l *link, err *holdfast.Error) {
+func (p plainWS) refuse(l *link, err *holdfast.Error) {
 	if !l.delayRefusal(err.Code) {
 		return
 	}
-	l.eio.Send(transport.NewTextFrame(jsonws.AppendError(nil, nil, err)))
+	p.fail(l, nil, err)
 	l.end(err)
 }
 
@@ -124,23 +125,26 @@ func (p plainWS) message(c *Conn, m *jsonws.Message) {
 		cmd.name = "room:publish"
 	case jsonws.TypeAuth:
 		cmd.name = "auth:refresh"
+	case jsonws.TypePresenceGet:
+		cmd.name = "presence:get"
 	case jsonws.TypeEvent:
 		p.handleEvent(c, m)
 		return
-	default:
-		p.fail(c.link, m.Ref, holdfast.Errorf(holdfast.NotFound, "this server does not serve messages of this type"))
+	}
+	if !own(cmd.name) {
+		p.fail(c.link, m, holdfast.Errorf(holdfast.NotFound, "this server does not serve messages of this type"))
 		return
 	}
 	c.do(c.Context(), cmd, func(result any, err error) {
 		if err != nil {
-			p.fail(c.link, m.Ref, holdfast.AsError(err))
+			p.fail(c.link, m, holdfast.AsError(err))
 			return
 		}
 		if m.Type == jsonws.TypeAuth {
 			c.notify(notice{name: "auth:session", expiry: expiryOf(c.Identity())})
 		}
 		if m.Ref != nil {
-			c.Send(okFrame(m.Ref, marshal(result)))
+			c.Send(p.okFrame(m, marshal(result)))
 		}
 	})
 }
@@ -149,7 +153,7 @@ func (p plainWS) message(c *Conn, m *jsonws.Message) {
 func (p plainWS) handleEvent(c *Conn, m *jsonws.Message) {
 	h, ok := c.ns.handler(m.Event)
 	if !ok {
-		p.fail(c.link, m.Ref, errNoHandler())
+		p.fail(c.link, m, errNoHandler())
 		return
 	}
 	var args socketio.Args
@@ -161,22 +165,23 @@ func (p plainWS) handleEvent(c *Conn, m *jsonws.Message) {
 		out, err = out.Portable()
 	}
 	if err != nil {
-		p.fail(c.link, m.Ref, holdfast.AsError(err))
+		p.fail(c.link, m, holdfast.AsError(err))
 		return
 	}
 	if m.Ref == nil {
 		return
 	}
-	c.Send(okFrame(m.Ref, single(out)))
+	c.Send(p.okFrame(m, single(out)))
 }
 
-// fail answers a message that can't be served; the connection stays.
-func (plainWS) fail(l *link, ref json.RawMessage, err *holdfast.Error) {
-	l.eio.Send(transport.NewTextFrame(jsonws.AppendError(nil, ref, err)))
+// fail answers a message that can't be served, nil for the handshake; the
+// connection stays.
+func (p plainWS) fail(l *link, m *jsonws.Message, err *holdfast.Error) {
+	l.eio.Send(transport.NewTextFrame(p.form.answer(m, nil, err)))
 }
 
 // event makes a message of an event that the application sends.
-func (plainWS) event(c *Conn, name string, args socketio.Args, ack *uint64) (*hub.Frame, error) {
+func (p plainWS) event(c *Conn, name string, args socketio.Args, ack *uint64) (*hub.Frame, error) {
 	if ack != nil {
 		return nil, holdfast.Errorf(holdfast.InvalidArgument, "clients of the plain WebSocket do not acknowledge")
 	}
@@ -184,22 +189,11 @@ func (plainWS) event(c *Conn, name string, args socketio.Args, ack *uint64) (*hu
 	if err != nil {
 		return nil, err
 	}
-	return transport.NewTextFrame(jsonws.AppendEmit(nil, name, single(args))), nil
+	return transport.NewTextFrame(p.form.emit(name, single(args))), nil
 }
 
-func (plainWS) notice(c *Conn, n notice) *hub.Frame {
-	var text []byte
-	switch n.name {
-	case "auth:session":
-		text = jsonws.AppendAuthenticated(nil, c.Identity().AsUser(), n.expiry.ExpiresAt, n.expiry.ExpiresIn)
-	case "auth:expiring":
-		text = jsonws.AppendAuthExpiring(nil, n.expiry.ExpiresAt, n.expiry.ExpiresIn, n.reason)
-	case "auth:closing":
-		text = jsonws.AppendAuthClosing(nil, n.err)
-	default: // room:left
-		text = jsonws.AppendRoomLeft(nil, n.room, n.err)
-	}
-	return transport.NewTextFrame(text)
+func (p plainWS) notice(c *Conn, n notice) *hub.Frame {
+	return transport.NewTextFrame(p.form.notice(c, n))
 }
 
 // single puts arguments, which have no binary parts, where there is room for
@@ -214,8 +208,8 @@ func single(args socketio.Args) json.RawMessage {
 	return args.AppendArray(nil)
 }
 
-func okFrame(ref, data json.RawMessage) *hub.Frame {
-	return transport.NewTextFrame(jsonws.AppendOK(nil, ref, data))
+func (p plainWS) okFrame(m *jsonws.Message, data json.RawMessage) *hub.Frame {
+	return transport.NewTextFrame(p.form.answer(m, data, nil))
 }
 
 // marshal encodes one of the answers of Conn.do, which always can be.

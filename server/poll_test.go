@@ -114,7 +114,6 @@ func TestPoll(t *testing.T) {
 	})
 }
 
-
 func TestShortPolling(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t, server.Config{})

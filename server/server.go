@@ -35,6 +35,7 @@ type Server struct {
 	engine  *transport.Engine
 	plain   *transport.Plain
 	streams *transport.Streams
+	topic   *transport.Plain
 	origins *guard.Origins
 	proxies guard.Proxies
 	routes  http.Handler
@@ -130,13 +131,11 @@ func New(cfg Config) (*Server, error) {
 	s.engine = transport.NewEngine(transport.EngineConfig{
 		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout, UpgradeTimeout: cfg.UpgradeTimeout,
 		MaxPayload: cfg.MaxPayload, MaxPackets: cfg.MaxPackets, QueueBytes: cfg.QueueBytes, Drops: &s.drops, Node: cfg.Node,
+		Compression: cfg.Compression, CompressFrom: cfg.CompressFrom,
 		Check: s.check, Open: s.openSocketIO, Logger: cfg.Logger,
 	})
-	s.plain = transport.NewPlain(transport.PlainConfig{
-		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout,
-		MaxPayload: cfg.MaxPayload, QueueBytes: cfg.QueueBytes, Drops: &s.drops,
-		Check: s.checkPlain, Open: s.openPlain, Logger: cfg.Logger,
-	})
+	s.plain = s.newPlain(plainWS{typedForm{}})
+	s.topic = s.newPlain(plainWS{topicForm{}})
 	s.streams = transport.NewStreams(transport.StreamsConfig{
 		QueueBytes: cfg.QueueBytes, Check: s.checkPlain, Open: s.openStream, Logger: cfg.Logger,
 	})
@@ -205,7 +204,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range s.all() {
 		l.end(holdfast.GoingAway.New())
 	}
-	others := []func(context.Context) error{s.plain.Close, s.streams.Close, s.polls.close}
+	others := []func(context.Context) error{s.plain.Close, s.topic.Close, s.streams.Close, s.polls.close}
 	closing := make(chan error, len(others))
 	for _, closeOther := range others {
 		go func() { closing <- closeOther(ctx) }()
@@ -292,8 +291,8 @@ func (s *Server) checkNew(r *http.Request) error {
 	return nil
 }
 
-// checkPlain is check for /ws and /events, where every request is a new
-// connection.
+// checkPlain is check for /ws, /ws/topic and /events, where every request is a
+// new connection.
 func (s *Server) checkPlain(r *http.Request) (err error) {
 	defer func() { s.metrics.refused(atHandshake, err) }()
 	if err := s.origins.Check(r); err != nil {
@@ -307,16 +306,24 @@ func (s *Server) openSocketIO(c *transport.Conn) (transport.Receiver, error) {
 	return s.open(c, socketIO{})
 }
 
-// openPlain begins a connection: transport.PlainConfig.Open.
-func (s *Server) openPlain(c *transport.Conn) (transport.Receiver, error) {
-	l, err := s.open(c, plainWS{})
-	if err != nil {
-		return nil, err
-	}
-	if hasCredential(s, c.Request()) {
-		l.work.push(l, job{plain: &plainJob{}})
-	}
-	return l, nil
+// newPlain makes the handler of plain WebSockets in one form.
+func (s *Server) newPlain(proto plainWS) *transport.Plain {
+	return transport.NewPlain(transport.PlainConfig{
+		PingInterval: s.cfg.PingInterval, PingTimeout: s.cfg.PingTimeout,
+		MaxPayload: s.cfg.MaxPayload, QueueBytes: s.cfg.QueueBytes, Drops: &s.drops,
+		Compression: s.cfg.Compression, CompressFrom: s.cfg.CompressFrom,
+		Check: s.checkPlain, Logger: s.cfg.Logger,
+		Open: func(c *transport.Conn) (transport.Receiver, error) {
+			l, err := s.open(c, proto)
+			if err != nil {
+				return nil, err
+			}
+			if hasCredential(s, c.Request()) {
+				l.work.push(l, job{plain: &plainJob{}})
+			}
+			return l, nil
+		},
+	})
 }
 
 func (s *Server) open(c pipe, proto protocol) (*link, error) {

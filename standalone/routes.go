@@ -48,11 +48,14 @@ func (s *Standalone) route(cfg server.Config) {
 	if cfg.EventsPath == "" {
 		cfg.EventsPath = "/events"
 	}
+	if cfg.TopicPath == "" {
+		cfg.TopicPath = "/ws/topic"
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/", s.counted(s.Server))
 	// Connections have a code for the end of their own, and Shutdown of the
 	// server waits for them.
-	for _, path := range []string{cfg.Path, strings.TrimSuffix(cfg.Path, "/"), cfg.PlainPath, cfg.EventsPath} {
+	for _, path := range []string{cfg.Path, strings.TrimSuffix(cfg.Path, "/"), cfg.PlainPath, cfg.TopicPath, cfg.EventsPath} {
 		mux.Handle(path, s.Server)
 	}
 	mux.Handle("GET /healthz", s.Server)

@@ -26,6 +26,7 @@ type serveFlags struct {
 	PingInterval time.Duration `default:"25s" placeholder:"TIME" group:"timing" help:"Time between heartbeats (default 25s)."`
 	PingTimeout  time.Duration `default:"20s" placeholder:"TIME" group:"timing" help:"How long a client may take to answer one (default 20s)."`
 	MaxPayload   int           `default:"1000000" placeholder:"BYTES" group:"timing" help:"Largest message that is taken (default 1000000)."`
+	Compression  bool          `group:"timing" help:"Accept permessage-deflate on WebSockets: less traffic for more processor time."`
 
 	watchFlags
 

@@ -203,6 +203,7 @@ func (s *serveFlags) config(log *slog.Logger) server.Config {
 		PingInterval:    s.PingInterval,
 		PingTimeout:     s.PingTimeout,
 		MaxPayload:      s.MaxPayload,
+		Compression:     s.Compression,
 		Logger:          log,
 	}
 }

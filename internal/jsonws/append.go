@@ -29,30 +29,34 @@ func AppendOK(dst []byte, ref, data json.RawMessage) []byte {
 // sentence for UNAUTHENTICATED is then always "Unauthorized", and that for
 // SESSION_REVOKED "Invalid session", on which clients rely.
 func AppendError(dst []byte, ref json.RawMessage, err *holdfast.Error) []byte {
+	bare := len(ref) == 0
+	if dst = append(dst, '{'); !bare {
+		dst = append(appendRef(append(dst, `"type":"error"`...), ref), ',')
+	}
+	return append(appendErrorFields(dst, bare, err), '}')
+}
+
+// appendErrorFields appends the members that tell of an error. bare: it answers
+// no message of its own, but a credential, say.
+func appendErrorFields(dst []byte, bare bool, err *holdfast.Error) []byte {
 	if err == nil {
 		err = holdfast.Internal.New()
 	}
 	code := codeOf(err)
 	message := err.PublicMessage()
-	if len(ref) == 0 {
-		dst = append(dst, `{"error":`...)
-		switch code {
-		case holdfast.Unauthenticated:
-			message = "Unauthorized"
-		case holdfast.SessionRevoked:
-			message = "Invalid session"
-		}
-	} else {
-		dst = appendRef(append(dst, `{"type":"error"`...), ref)
-		dst = append(dst, `,"error":`...)
+	switch {
+	case bare && code == holdfast.Unauthenticated:
+		message = "Unauthorized"
+	case bare && code == holdfast.SessionRevoked:
+		message = "Invalid session"
 	}
-	dst = jsonscan.AppendString(dst, message)
+	dst = appendString(dst, `"error":`, message)
 	dst = appendString(dst, `,"code":`, string(code))
 	dst = appendRetryAfter(dst, err)
 	if len(err.Details) > 0 && code != holdfast.Internal && json.Valid(err.Details) {
 		dst = append(append(dst, `,"details":`...), err.Details...)
 	}
-	return append(dst, '}')
+	return dst
 }
 
 // AppendAuthenticated tells a client that it was admitted:
@@ -76,17 +80,30 @@ func AppendAuthenticated(dst []byte, user holdfast.User, expiresAt, expiresIn in
 // {"$base64":"…"}; it is an error if data's placeholders don't go with the
 // attachments.
 func AppendEvent(dst []byte, ev *holdfast.Event) ([]byte, error) {
-	data := ev.Data
-	if len(ev.Attachments) > 0 {
-		args, err := socketio.Args{Values: []json.RawMessage{data}, Attachments: ev.Attachments}.Portable()
-		if err != nil {
-			return dst, err
-		}
-		data = args.Values[0]
+	data, err := portable(ev)
+	if err != nil {
+		return dst, err
 	}
 	dst = appendString(append(dst, `{"type":"event"`...), `,"room":`, ev.Room)
 	dst = appendString(dst, `,"event":`, ev.Name)
 	dst = appendRaw(append(dst, `,"data":`...), data)
+	return append(appendPosition(dst, ev), '}'), nil
+}
+
+// portable returns an event's data with binary parts put in.
+func portable(ev *holdfast.Event) (json.RawMessage, error) {
+	if len(ev.Attachments) == 0 {
+		return ev.Data, nil
+	}
+	args, err := socketio.Args{Values: []json.RawMessage{ev.Data}, Attachments: ev.Attachments}.Portable()
+	if err != nil {
+		return nil, err
+	}
+	return args.Values[0], nil
+}
+
+// appendPosition appends where an event stands, and who published it.
+func appendPosition(dst []byte, ev *holdfast.Event) []byte {
 	dst = appendString(dst, `,"epoch":`, ev.Position.Epoch)
 	dst = strconv.AppendUint(append(dst, `,"offset":`...), ev.Position.Offset, 10)
 	if ev.ID != "" {
@@ -95,7 +112,7 @@ func AppendEvent(dst []byte, ev *holdfast.Event) ([]byte, error) {
 	if ev.From != "" {
 		dst = appendString(dst, `,"from":`, ev.From)
 	}
-	return append(dst, '}'), nil
+	return dst
 }
 
 // AppendEmit is an event that the application sends to one connection:
@@ -177,7 +194,11 @@ func appendPresence(dst []byte, room string, user Member, viewers int) []byte {
 }
 
 func appendUser(dst []byte, user Member) []byte {
-	dst = appendString(append(dst, `,"user":{`...), `"id":`, user.ID)
+	return appendMember(append(dst, ','), user)
+}
+
+func appendMember(dst []byte, user Member) []byte {
+	dst = appendString(append(dst, `"user":{`...), `"id":`, user.ID)
 	if user.Name != "" {
 		dst = appendString(dst, `,"name":`, user.Name)
 	}

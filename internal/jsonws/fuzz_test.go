@@ -148,6 +148,7 @@ func refused(t *testing.T, data []byte, m jsonws.Message, err error) {
 func FuzzAppend(f *testing.F) {
 	f.Add("board-7", "card:moved", []byte(`{"card":3}`), "k3Jx9a", uint64(42), "u1", []byte{1, 2})
 	f.Add("\"\\\n\x00", "\xff\xfe", []byte(`{"a":{"_placeholder":true,"num":0}}`), "", uint64(0), "", []byte(nil))
+	f.Add("r", "event", []byte(nil), "error", uint64(1), "u1", []byte(nil))
 	f.Fuzz(func(t *testing.T, room, name string, data []byte, epoch string, offset uint64, from string, attachment []byte) {
 		if !json.Valid(data) {
 			data = nil
@@ -167,6 +168,16 @@ func FuzzAppend(f *testing.F) {
 			jsonws.AppendAuthenticated(nil, holdfast.User{ID: room, Name: name}, 1, 1),
 			jsonws.AppendUserJoined(nil, room, jsonws.Member{ID: name, Name: from, Data: data}, 1),
 			jsonws.AppendEmit(nil, name, data),
+			jsonws.AppendTopicOK(nil, data, data),
+			jsonws.AppendTopicError(nil, &jsonws.Message{Topic: name}, &holdfast.Error{Code: holdfast.Conflict, Message: room, Details: data}),
+			jsonws.AppendTopicPong(nil, &jsonws.Message{Topic: name, Data: data}),
+			jsonws.AppendTopicAuthenticated(nil, holdfast.User{ID: room, Name: name}, int64(offset), 1),
+			jsonws.AppendTopicExpiring(nil, int64(offset), 1, name),
+			jsonws.AppendTopicClosing(nil, &holdfast.Error{Code: holdfast.Code(name), Message: room}),
+			jsonws.AppendTopicRoomLeft(nil, room, nil),
+			jsonws.AppendTopicEmit(nil, name, data),
+			jsonws.AppendTopicSignal(nil, room, from, name, data),
+			jsonws.AppendTopicPresence(nil, "presence:join", room, jsonws.Member{ID: name, Name: from, Data: data}, int(offset)),
 		} {
 			if !json.Valid(text) {
 				t.Errorf("not JSON: %s", text)

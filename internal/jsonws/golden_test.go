@@ -12,17 +12,25 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/wiretest"
 )
 
-const transcripts = "../../testdata/wire/jsonws"
+const (
+	transcripts      = "../../testdata/wire/jsonws"
+	topicTranscripts = "../../testdata/wire/topic"
+)
 
 // TestGolden runs every case of the transcripts.
-func TestGolden(t *testing.T) {
-	for _, c := range wiretest.Load(t, transcripts) {
+func TestGolden(t *testing.T) { golden(t, transcripts, jsonws.Parse, encode) }
+
+// TestGoldenTopic runs every case of the transcripts of topics.
+func TestGoldenTopic(t *testing.T) { golden(t, topicTranscripts, jsonws.ParseTopic, encodeTopic) }
+
+func golden(t *testing.T, dir string, parse func([]byte) (jsonws.Message, error), encode func(fieldsOf) ([]byte, error)) {
+	for _, c := range wiretest.Load(t, dir) {
 		t.Run(c.Name, func(t *testing.T) {
 			if wire, ok := c.Get("client"); ok {
-				parsed(t, c, wire)
+				parsed(t, c, wire, parse)
 				return
 			}
-			got, err := encode(t, c)
+			got, err := encode(fieldsOf{t, c})
 			if code, ok := c.Get("error"); ok {
 				if err == nil || holdfast.CodeOf(err) != holdfast.Code(code) {
 					t.Errorf("%s: error is %v, want %s", c.Place, err, code)
@@ -40,8 +48,8 @@ func TestGolden(t *testing.T) {
 }
 
 // parsed compares what Parse says of a client's message with the case.
-func parsed(t *testing.T, c wiretest.Case, wire string) {
-	m, err := jsonws.Parse([]byte(wire))
+func parsed(t *testing.T, c wiretest.Case, wire string, parse func([]byte) (jsonws.Message, error)) {
+	m, err := parse([]byte(wire))
 	if code, ok := c.Get("error"); ok {
 		if err == nil || holdfast.CodeOf(err) != holdfast.Code(code) {
 			t.Fatalf("%s: error is %v, want %s", c.Place, err, code)
@@ -57,7 +65,7 @@ func parsed(t *testing.T, c wiretest.Case, wire string) {
 		since = fmt.Sprintf("%s:%d", m.Since.Epoch, m.Since.Offset)
 	}
 	for key, got := range map[string]string{
-		"type": m.Type, "room": m.Room, "event": m.Event, "id": m.ID, "key": m.Key, "token": m.Token,
+		"type": m.Type, "topic": m.Topic, "room": m.Room, "event": m.Event, "id": m.ID, "key": m.Key, "token": m.Token,
 		"data": string(m.Data), "since": since, "ref": string(m.Ref),
 	} {
 		if want, _ := c.Get(key); got != want {
@@ -66,64 +74,87 @@ func parsed(t *testing.T, c wiretest.Case, wire string) {
 	}
 }
 
-// encode makes a server's message of what the case says.
-func encode(t *testing.T, c wiretest.Case) ([]byte, error) {
-	text := func(key string) string { v, _ := c.Get(key); return v }
-	raw := func(key string) json.RawMessage {
-		if v, ok := c.Get(key); ok {
-			return json.RawMessage(v)
-		}
-		return nil
+// fieldsOf reads the fields of a case that say what a server sends.
+type fieldsOf struct {
+	t *testing.T
+	c wiretest.Case
+}
+
+func (f fieldsOf) text(key string) string { v, _ := f.c.Get(key); return v }
+
+func (f fieldsOf) raw(key string) json.RawMessage {
+	if v, ok := f.c.Get(key); ok {
+		return json.RawMessage(v)
 	}
-	number := func(key string) int64 {
-		v, ok := c.Get(key)
-		if !ok {
-			return 0
-		}
-		n, err := strconv.ParseInt(v, 10, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", c.Place, err)
-		}
-		return n
+	return nil
+}
+
+func (f fieldsOf) number(key string) int64 {
+	v, ok := f.c.Get(key)
+	if !ok {
+		return 0
 	}
-	refusal := holdfast.Code(text("code")).New()
-	if message, ok := c.Get("message"); ok {
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		f.t.Fatalf("%s: %v", f.c.Place, err)
+	}
+	return n
+}
+
+func (f fieldsOf) refusal() *holdfast.Error {
+	refusal := holdfast.Code(f.text("code")).New()
+	if message, ok := f.c.Get("message"); ok {
 		refusal.Message = message
 	}
-	refusal.Details = raw("details")
-	if wait, ok := c.Get("retry-after"); ok {
+	refusal.Details = f.raw("details")
+	if wait, ok := f.c.Get("retry-after"); ok {
 		var err error
 		if refusal.RetryAfter, err = time.ParseDuration(wait); err != nil {
-			t.Fatalf("%s: %v", c.Place, err)
+			f.t.Fatalf("%s: %v", f.c.Place, err)
 		}
 	}
-	member := jsonws.Member{ID: text("user-id"), Name: text("user-name"), Data: raw("user-data")}
+	return refusal
+}
 
+func (f fieldsOf) member() jsonws.Member {
+	return jsonws.Member{ID: f.text("user-id"), Name: f.text("user-name"), Data: f.raw("user-data")}
+}
+
+func (f fieldsOf) user() holdfast.User {
+	return holdfast.User{ID: f.text("user-id"), Name: f.text("user-name"), Email: "canary@example.org", Roles: []string{"canary"}}
+}
+
+func (f fieldsOf) event() *holdfast.Event {
+	ev := &holdfast.Event{
+		Room: f.text("room"), Name: f.text("event"), Data: f.raw("data"), ID: f.text("id"), From: f.text("from"),
+		Position: holdfast.Position{Epoch: f.text("epoch"), Offset: uint64(f.number("offset"))},
+	}
+	for _, a := range f.c.All("attachment") {
+		ev.Attachments = append(ev.Attachments, []byte(a))
+	}
+	return ev
+}
+
+// encode makes a server's message of what the case says.
+func encode(f fieldsOf) ([]byte, error) {
+	text, raw, number, member := f.text, f.raw, f.number, f.member()
 	switch frame := text("frame"); frame {
 	case "ok":
 		return jsonws.AppendOK(nil, raw("ref"), raw("data")), nil
 	case "error":
-		return jsonws.AppendError(nil, raw("ref"), refusal), nil
+		return jsonws.AppendError(nil, raw("ref"), f.refusal()), nil
 	case "authenticated":
-		user := holdfast.User{ID: member.ID, Name: member.Name, Email: "canary@example.org", Roles: []string{"canary"}}
-		return jsonws.AppendAuthenticated(nil, user, number("expires-at"), number("expires-in")), nil
+		return jsonws.AppendAuthenticated(nil, f.user(), number("expires-at"), number("expires-in")), nil
 	case "event":
-		ev := &holdfast.Event{
-			Room: text("room"), Name: text("event"), Data: raw("data"), ID: text("id"), From: text("from"),
-			Position: holdfast.Position{Epoch: text("epoch"), Offset: uint64(number("offset"))},
-		}
-		for _, a := range c.All("attachment") {
-			ev.Attachments = append(ev.Attachments, []byte(a))
-		}
-		return jsonws.AppendEvent(nil, ev)
+		return jsonws.AppendEvent(nil, f.event())
 	case "emit":
 		return jsonws.AppendEmit(nil, text("event"), raw("data")), nil
 	case "auth_expiring":
 		return jsonws.AppendAuthExpiring(nil, number("expires-at"), number("expires-in"), text("reason")), nil
 	case "auth_closing":
-		return jsonws.AppendAuthClosing(nil, refusal), nil
+		return jsonws.AppendAuthClosing(nil, f.refusal()), nil
 	case "room_left":
-		return jsonws.AppendRoomLeft(nil, text("room"), refusal), nil
+		return jsonws.AppendRoomLeft(nil, text("room"), f.refusal()), nil
 	case "pong":
 		return jsonws.AppendPong(nil, raw("ref")), nil
 	case "user_joined":
@@ -133,7 +164,42 @@ func encode(t *testing.T, c wiretest.Case) ([]byte, error) {
 	case "user_typing":
 		return jsonws.AppendUserTyping(nil, text("room"), member), nil
 	default:
-		t.Fatalf("%s: unknown frame %q", c.Place, frame)
+		f.t.Fatalf("%s: unknown frame %q", f.c.Place, frame)
+		return nil, nil
+	}
+}
+
+// encodeTopic is encode for topics.
+func encodeTopic(f fieldsOf) ([]byte, error) {
+	text, raw, number := f.text, f.raw, f.number
+	switch frame := text("frame"); frame {
+	case "ok":
+		return jsonws.AppendTopicOK(nil, raw("ref"), raw("data")), nil
+	case "error":
+		if text("topic") == "" {
+			return jsonws.AppendTopicError(nil, nil, f.refusal()), nil
+		}
+		return jsonws.AppendTopicError(nil, &jsonws.Message{Topic: text("topic"), Ref: raw("ref")}, f.refusal()), nil
+	case "authenticated":
+		return jsonws.AppendTopicAuthenticated(nil, f.user(), number("expires-at"), number("expires-in")), nil
+	case "event":
+		return jsonws.AppendTopicEvent(nil, f.event())
+	case "emit":
+		return jsonws.AppendTopicEmit(nil, text("event"), raw("data")), nil
+	case "auth_expiring":
+		return jsonws.AppendTopicExpiring(nil, number("expires-at"), number("expires-in"), text("reason")), nil
+	case "auth_closing":
+		return jsonws.AppendTopicClosing(nil, f.refusal()), nil
+	case "room_left":
+		return jsonws.AppendTopicRoomLeft(nil, text("room"), f.refusal()), nil
+	case "pong":
+		return jsonws.AppendTopicPong(nil, &jsonws.Message{Topic: text("topic"), Data: raw("data"), Ref: raw("ref")}), nil
+	case "presence":
+		return jsonws.AppendTopicPresence(nil, text("topic"), text("room"), f.member(), int(number("viewers"))), nil
+	case "signal":
+		return jsonws.AppendTopicSignal(nil, text("room"), text("user-id"), text("event"), raw("data")), nil
+	default:
+		f.t.Fatalf("%s: unknown frame %q", f.c.Place, frame)
 		return nil, nil
 	}
 }

@@ -34,6 +34,8 @@ const (
 type Message struct {
 	// Type is one of the constants; "" if it is not known.
 	Type string
+	// Topic is what ParseTopic made Type of.
+	Topic string
 	// Room, Event and ID are as they were sent: whether they are good names is
 	// not checked. Room may have been sent as boardId.
 	Room  string
@@ -67,11 +69,12 @@ const (
 	fieldToken
 	fieldData
 	fieldSince
+	fieldTopic
 	fields // how many there are
 )
 
 // fieldNames are the keys as they are written.
-var fieldNames = [fields]string{"type", "ref", "room", "boardId", "event", "id", "key", "token", "data", "since"}
+var fieldNames = [fields]string{"type", "ref", "room", "boardId", "event", "id", "key", "token", "data", "since", "topic"}
 
 // kind is a type of messages and the fields it has, besides type and ref.
 type kind struct {
@@ -101,18 +104,27 @@ var kinds = [...]kind{
 // beside the error, as far as they are good: the answer carries Ref back.
 // Keys that the message's type does not have are ignored.
 func Parse(data []byte) (Message, error) {
+	m, err := parseObject(data)
+	if err != nil {
+		return Message{}, err
+	}
+	return m.message()
+}
+
+// parseObject finds the members of a message.
+func parseObject(data []byte) (members, error) {
 	if err := jsonscan.Check(data, jsonscan.Limits{Depth: MaxDepth}); err != nil {
-		return Message{}, invalidJSON(err)
+		return members{}, invalidJSON(err)
 	}
 	i := space(data, 0)
 	if data[i] != '{' {
-		return Message{}, invalid("a message must be a JSON object")
+		return members{}, invalid("a message must be a JSON object")
 	}
 	m := members{data: data}
 	if !m.find(i) {
-		return Message{}, invalidJSON(errTwice)
+		return members{}, invalidJSON(errTwice)
 	}
-	return m.message()
+	return m, nil
 }
 
 func invalid(message string) *holdfast.Error {
@@ -126,12 +138,9 @@ func invalidJSON(cause error) *holdfast.Error {
 
 // message makes a Message of the members that were found.
 func (in *members) message() (Message, error) {
-	var m Message
-	if ref := in.get(fieldRef); ref != nil {
-		if !validRef(ref) {
-			return m, invalid("ref must be a string of at most 128 bytes or a safe integer")
-		}
-		m.Ref = ref
+	m, err := in.ref()
+	if err != nil {
+		return m, err
 	}
 	name := in.get(fieldType)
 	switch {
@@ -150,6 +159,15 @@ func (in *members) message() (Message, error) {
 		}
 	}
 	return m, invalid("unknown type")
+}
+
+// ref makes a Message of nothing but the ref.
+func (in *members) ref() (Message, error) {
+	ref := in.get(fieldRef)
+	if ref != nil && !validRef(ref) {
+		return Message{}, invalid("ref must be a string of at most 128 bytes or a safe integer")
+	}
+	return Message{Ref: ref}, nil
 }
 
 // fill reads the fields that the message's type has.
