@@ -20,13 +20,23 @@ import (
 // plain opens /ws; the handshake succeeds whatever the credential is.
 func (w *world) plain(query string, header ...string) *peer {
 	w.t.Helper()
-	h := http.Header{}
+	return w.webSocket("/ws"+query, nil, header...)
+}
+
+// webSocket opens a WebSocket at a path and query, with options of its own or
+// nil.
+func (w *world) webSocket(target string, options *websocket.DialOptions, header ...string) *peer {
+	w.t.Helper()
+	o := websocket.DialOptions{HTTPClient: w.client(), HTTPHeader: http.Header{}}
+	if options != nil {
+		o.CompressionMode, o.CompressionThreshold = options.CompressionMode, options.CompressionThreshold
+	}
 	for i := 0; i+1 < len(header); i += 2 {
-		h.Set(header[i], header[i+1])
+		o.HTTPHeader.Set(header[i], header[i+1])
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 48*time.Hour)
 	w.t.Cleanup(cancel)
-	conn, _, err := websocket.Dial(ctx, "ws://holdfast.test/ws"+query, &websocket.DialOptions{HTTPClient: w.client(), HTTPHeader: h})
+	conn, _, err := websocket.Dial(ctx, "ws://holdfast.test"+target, &o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
