@@ -12,7 +12,7 @@
 // there is something to write, and joins what waits into one write. Package
 // github.com/gobwas/ws upgrades connections and checks headers; the rest of
 // RFC 6455 is here: fragments, UTF-8, sizes, control frames and the close
-// handshake. No extension is offered.
+// handshake. The one extension is permessage-deflate, where it is configured.
 //
 // Polling sessions follow the reference server where the protocol leaves it
 // open: a second poll while one waits, a second POST while one is read, a
