@@ -26,6 +26,8 @@ type EngineIOConfig struct {
 	UpgradeTimeout time.Duration
 	MaxPayload     int
 	QueueBytes     int
+	Compression    bool
+	CompressFrom   int
 	Logger         *slog.Logger
 }
 
@@ -90,6 +92,7 @@ func EngineIO(cfg EngineIOConfig) (*EngineIOHandler, error) {
 	engine := transport.NewEngine(transport.EngineConfig{
 		PingInterval: cfg.PingInterval, PingTimeout: cfg.PingTimeout, UpgradeTimeout: cfg.UpgradeTimeout,
 		MaxPayload: cfg.MaxPayload, QueueBytes: cfg.QueueBytes, Check: origins.Check, Logger: cfg.Logger,
+		Compression: cfg.Compression, CompressFrom: cfg.CompressFrom,
 		Open: func(c *transport.Conn) (transport.Receiver, error) {
 			r, err := cfg.OnOpen(&EngineIOConn{conn: c})
 			if err != nil {
