@@ -18,12 +18,16 @@ import (
 const (
 	// eventsFor is how long the answer to an event is kept.
 	eventsFor = 24 * time.Hour
-	// eventsPerScope is how many answers of one scope are kept: the newest.
+	// eventsPerScope and eventsBytes bound the answers of one scope that are
+	// kept: the newest.
 	eventsPerScope = 10_000
+	eventsBytes    = 8 << 20
 	// eventsTrim is after how many saved events of a scope, on the average, it
-	// is looked at for being over its bound. By chance, since then nobody has
-	// to count, on any node.
+	// is looked at for being over its bounds; a long answer counts as one more
+	// for each eventsLong bytes. By chance, since then nobody has to count, on
+	// any node.
 	eventsTrim = 1024
+	eventsLong = 256
 	// eventsBatch bounds the events that one transaction saves.
 	eventsBatch = 256
 	// eventsTimeout bounds one such transaction.
@@ -153,7 +157,7 @@ func (p *Provider) writeEvents(rows []eventRow) error {
 	})
 	var trim [][]byte
 	for _, r := range rows {
-		if rand.IntN(eventsTrim) == 0 {
+		if rand.IntN(eventsTrim) <= len(r.ack)/eventsLong {
 			trim = append(trim, r.scope)
 		}
 	}
@@ -166,7 +170,7 @@ func (p *Provider) writeEvents(rows []eventRow) error {
 			rest = rest[n:]
 		}
 		for _, scope := range trim {
-			if err := trimEvents(ctx, tx, scope, eventsPerScope); err != nil {
+			if err := trimEvents(ctx, tx, scope, eventsPerScope, eventsBytes); err != nil {
 				return err
 			}
 		}
@@ -212,10 +216,12 @@ func insertEvents(ctx context.Context, q queries, rows []eventRow) error {
 	return err
 }
 
-// trimEvents deletes the oldest events of a scope: all but the newest of that
-// number, and those of the same millisecond as the last of them.
-func trimEvents(ctx context.Context, q queries, scope []byte, newest int) error {
-	_, err := execute(ctx, q, `DELETE FROM events WHERE scope = $1 AND saved <
-		(SELECT saved FROM events WHERE scope = $2 ORDER BY saved DESC LIMIT 1 OFFSET $3)`, scope, scope, newest-1)
+// trimEvents deletes the oldest events of a scope: all but so many of the
+// newest, whose answers have together up to so many bytes.
+func trimEvents(ctx context.Context, q queries, scope []byte, newest, size int) error {
+	_, err := execute(ctx, q, `DELETE FROM events WHERE scope = $1 AND id IN (SELECT id FROM (
+		SELECT id, ROW_NUMBER() OVER newest AS n, SUM(LENGTH(ack)) OVER newest AS size
+		FROM events WHERE scope = $2 WINDOW newest AS (ORDER BY saved DESC, id)) AS kept WHERE n > $3 OR size > $4)`,
+		scope, scope, newest, size)
 	return err
 }

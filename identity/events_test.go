@@ -106,23 +106,23 @@ func TestEventsTrim(t *testing.T) {
 	eachDatabase(t, nil, func(t *testing.T, h *harness) {
 		ctx := t.Context()
 		const extra = 300
+		var rows []eventRow
+		for i := range eventsPerScope + extra {
+			rows = append(rows, eventRow{[]byte("uann"), fmt.Append(nil, i), "n", []byte{}, int64(i)})
+		}
 		noError(t, h.db.tx(ctx, func(tx *sql.Tx) error {
-			for i := range eventsPerScope + extra {
-				row := eventRow{[]byte("uann"), fmt.Append(nil, i), "n", []byte{}, int64(i)}
-				if err := insertEvents(ctx, tx, []eventRow{row}); err != nil {
+			for some := range slices.Chunk(rows, 100) {
+				if err := insertEvents(ctx, tx, some); err != nil {
 					return err
 				}
 			}
 			return insertEvents(ctx, tx, []eventRow{{[]byte("ubob"), []byte("1"), "n", []byte{}, 0}})
 		}))
-		noError(t, trimEvents(ctx, h.db.write, []byte("uann"), eventsPerScope+extra))
+		noError(t, trimEvents(ctx, h.db.write, []byte("uann"), eventsPerScope+extra, eventsBytes))
 		if n := h.count(t, "events"); n != eventsPerScope+extra+1 {
 			t.Fatalf("%d rows after a trim of nothing", n)
 		}
-		var rows []eventRow // that are there already
-		for i := range eventsBatch {
-			rows = append(rows, eventRow{[]byte("uann"), fmt.Append(nil, i), "n", []byte{}, int64(i)})
-		}
+		rows = rows[:eventsBatch] // which are there already
 		for tries := 0; h.count(t, "events") > eventsPerScope+1; tries++ {
 			if tries > 500 {
 				t.Fatal("never trimmed")
@@ -136,6 +136,16 @@ func TestEventsTrim(t *testing.T) {
 		}
 		if n := h.count(t, "events"); n != eventsPerScope+1 {
 			t.Errorf("%d rows", n)
+		}
+		// Answers are bounded by their bytes, too: here 4, 3, 2, 1 from the newest on.
+		for i := range 4 {
+			noError(t, h.SaveEvent(ctx, "ucat", fmt.Sprint(i), "n", make([]byte, i+1), time.UnixMilli(timeNow().UnixMilli()+int64(i))))
+		}
+		for _, c := range []struct{ size, left int }{{10, 4}, {9, 3}, {8, 2}, {7, 2}, {6, 1}, {4, 1}, {3, 0}} {
+			noError(t, trimEvents(ctx, h.db.write, []byte("ucat"), 10, c.size))
+			if n := h.count(t, "events WHERE name = 'n' AND saved > 1000000"); n != c.left {
+				t.Errorf("%d rows of %d bytes, want %d", n, c.size, c.left)
+			}
 		}
 	})
 }

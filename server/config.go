@@ -35,8 +35,8 @@ type Config struct {
 	// this process's memory alone.
 	Revocations auth.RevocationStore
 	Bumps       auth.BumpStore
-	// Events keeps the ids of events over restarts, for 24 hours; an identity
-	// provider does. Nil: this process's memory alone.
+	// Events keeps the ids and answers of events over restarts, for 24 hours;
+	// an identity provider does. Nil: this process's memory alone.
 	Events EventStore
 	// MaxTokenLifetime is how long a token can be valid, and so how long a
 	// revocation matters: 24 h. Give auth.JWTConfig.MaxLifetime the same.

@@ -16,7 +16,7 @@ import (
 // each, of any kind, and are to be compared byte for byte.
 //
 // A record is to be kept for 24 hours, but no more than the newest 10,000 of
-// each scope. Methods are called by many goroutines at once.
+// each scope, nor more than 8 MiB of their acks. Methods are called by many goroutines at once.
 type EventStore interface {
 	// LoadEvent returns what was saved last under scope and id.
 	LoadEvent(ctx context.Context, scope, id string) (name string, ack []byte, found bool, err error)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -59,6 +60,59 @@ func ExampleHandle() {
 	mux.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
 	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
 	// Output: 200 {"id":"alice"}
+}
+
+// orders stands for a table of the application's own database, in which user
+// and event id are a unique key.
+type orders struct {
+	mu   sync.Mutex
+	rows map[[2]string]Receipt
+}
+
+type Order struct {
+	Item string `json:"item"`
+}
+
+type Receipt struct {
+	Number int `json:"number"`
+}
+
+// place inserts an order, or returns what was inserted for the same event: in
+// SQL, INSERT … ON CONFLICT (user_id, event_id) DO NOTHING, and a SELECT where
+// nothing was inserted.
+func (o *orders) place(user, event string, _ Order) Receipt {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := [2]string{user, event}
+	receipt, ok := o.rows[key]
+	if !ok || event == "" {
+		receipt = Receipt{Number: len(o.rows) + 1}
+		o.rows[key] = receipt
+	}
+	return receipt
+}
+
+// An event that the client sends again, since it got no ack, has one effect:
+// Holdfast answers it with the first ack. Where even a process that is killed
+// between effect and ack must not have it twice, the handler settles the id in
+// the transaction of its effect.
+func ExampleEventID() {
+	srv, err := server.New(server.Config{Authenticator: anyone})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Shutdown(context.Background())
+	table := &orders{rows: make(map[[2]string]Receipt)}
+	server.Handle(srv, "order:place", func(ctx context.Context, c *server.Conn, in Order) (Receipt, error) {
+		return table.place(c.Identity().User, server.EventID(ctx), in), nil
+	})
+
+	// Another process, which died before it could answer, had placed it.
+	first := table.place("alice", "01KDVXZ8Q4M7W9T3B5N6C2R1SA", Order{Item: "tea"})
+	again := table.place("alice", "01KDVXZ8Q4M7W9T3B5N6C2R1SA", Order{Item: "tea"})
+	fmt.Println(first == again, len(table.rows))
+	// Output: true 1
 }
 
 // A raw handler takes and answers any arguments, binary ones too.
