@@ -76,3 +76,18 @@ func BenchmarkEcho(b *testing.B) {
 		p.want(`431[{"ok":true,"data":7}]`)
 	}
 }
+
+// BenchmarkEchoWithID is the same with an id, in memory: what a repeat of it
+// would be answered by is kept.
+func BenchmarkEchoWithID(b *testing.B) {
+	w := newWorld(b, server.Config{MessageRate: -1})
+	server.Handle(w.srv, "echo", func(_ context.Context, _ *server.Conn, n int) (int, error) { return n, nil })
+	p := w.connect("alice")
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		p.send(fmt.Sprintf(`421["echo",7,{"$hf":{"id":"01KDVXZ8Q4M7W9T3B5%08d"}}]`, n))
+		p.want(`431[{"ok":true,"data":7}]`)
+		n++
+	}
+}

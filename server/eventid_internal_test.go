@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -204,6 +206,40 @@ func TestFinal(t *testing.T) {
 	for _, err := range []error{errors.New("disk full"), holdfast.Code("TEAPOT")} {
 		if final(err) {
 			t.Errorf("%v is final", err)
+		}
+	}
+}
+
+// What somebody without a name was answered goes with the connection.
+func TestAnonymousIDsAreForgotten(t *testing.T) {
+	srv := &Server{ids: newEventIDs(nil, slog.New(slog.DiscardHandler))}
+	l := &link{srv: srv, id: "c1", cancel: func() {}}
+	for _, scope := range []string{anonymousScope(l), "uc1"} {
+		if _, err := srv.ids.once(t.Context(), onceEvent{key: idKey{scope, "i"}}, func() (socketio.Args, error) { return values(`1`), nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.finished()
+	if w := srv.ids.window; len(w.records) != 1 || w.records[idKey{"uc1", "i"}] == nil {
+		t.Errorf("%d are left", len(w.records))
+	}
+}
+
+// A handler that panics, or ends its goroutine, holds nobody up.
+func TestOnceEndsWithoutAnAnswer(t *testing.T) {
+	for name, end := range map[string]func(){"panic": func() { panic("do") }, "Goexit": runtime.Goexit} {
+		ids := newEventIDs(nil, slog.New(slog.DiscardHandler))
+		ev := onceEvent{key: idKey{"u", "i"}, refusals: true}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer func() { _ = recover() }()
+			_, _ = ids.once(t.Context(), ev, func() (socketio.Args, error) { end(); return socketio.Args{}, nil })
+		}()
+		<-done
+		args, err := ids.once(t.Context(), ev, func() (socketio.Args, error) { return values(`1`), nil })
+		if err != nil || args.Len() != 1 || len(ids.running) > 0 {
+			t.Errorf("%s: %v, %v, %d running", name, args, err, len(ids.running))
 		}
 	}
 }

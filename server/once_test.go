@@ -45,6 +45,9 @@ func (s *eventStore) LoadEvent(_ context.Context, scope, id string) (string, []b
 }
 
 func (s *eventStore) SaveEvent(ctx context.Context, scope, id, name string, ack []byte, at time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	saving := s.saving
 	s.mu.Unlock()
@@ -291,7 +294,8 @@ func TestEventIDAtOnce(t *testing.T) {
 // connection lasts.
 func TestEventIDReconnect(t *testing.T) {
 	in(t, func(t *testing.T) {
-		w := newWorld(t, server.Config{})
+		store := &eventStore{}
+		w := newWorld(t, server.Config{Events: store})
 		counting(w)
 		release := make(chan struct{})
 		var effects atomic.Int64
@@ -317,8 +321,8 @@ func TestEventIDReconnect(t *testing.T) {
 		}
 		close(release)
 		second.want(`431[{"ok":true,"data":1}]`)
-		if effects.Load() != 1 {
-			t.Errorf("%d effects", effects.Load())
+		if _, saves := store.counts(); effects.Load() != 1 || saves != 1 {
+			t.Errorf("%d effects, %d saves", effects.Load(), saves)
 		}
 	})
 }
@@ -409,6 +413,40 @@ func TestEventStoreFails(t *testing.T) {
 		if d := time.Since(begin); d < 9*time.Second || d > 11*time.Second {
 			t.Errorf("after %v", d)
 		}
+	})
+}
+
+// A publish that waits for the store does not hold up what the client sends
+// besides.
+func TestPublishWaits(t *testing.T) {
+	in(t, func(t *testing.T) {
+		store := &eventStore{saving: make(chan struct{})}
+		w := newWorld(t, server.Config{Events: store})
+		conns := make(chan *server.Conn, 1)
+		w.srv.OnConnect(func(_ context.Context, c *server.Conn) error { conns <- c; return nil })
+		p := w.connect("alice")
+		p.send(`421["room:publish",{"room":"r","event":"e","id":"i1"}]`)
+		synctest.Wait()
+		answer := make(chan int, 1)
+		go func() {
+			n, err := server.Ask[int](t.Context(), <-conns, "ask")
+			if err != nil {
+				t.Error(err)
+			}
+			answer <- n
+		}()
+		p.want(`420["ask"]`)
+		p.send(`430[7]`)
+		select {
+		case n := <-answer:
+			if n != 7 {
+				t.Errorf("answered %d", n)
+			}
+		case <-time.After(time.Second):
+			t.Error("held up")
+		}
+		close(store.saving)
+		p.want(`431[{"ok":true`)
 	})
 }
 
