@@ -43,6 +43,7 @@ func newCaller(target string, keys [][]byte, g guard, cfg Config) *caller {
 	return &caller{url: target, keys: keys, client: &http.Client{
 		Transport: &http.Transport{
 			DialContext:            dial,
+			DialTLSContext:         cfg.dial, // nil but in tests: DialContext, and then TLS
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    10 * time.Second,
 			ForceAttemptHTTP2:      true,

@@ -35,9 +35,9 @@ type courier struct {
 	claims    int                  // entries in keys
 	running   int
 	unsettled []Outcome
-	next      time.Time // when there may be something to claim
-	hungry    bool      // there was more than there was room for
-	trouble   bool      // the outbox failed
+	next      time.Time       // when there may be something to claim
+	hungry    bool            // there was more than there was room for
+	trouble   map[string]bool // calls of the outbox that failed last
 }
 
 // claimed is an entry that is this courier's for a while.
@@ -58,7 +58,7 @@ func newCourier(d *Dispatcher, t *target) *courier {
 		// Time for some of one key, one after the other.
 		lease: 4*t.Timeout + 30*time.Second,
 		keys:  make(map[string][]claimed),
-		next:  time.Now(),
+		next:  time.Now(), trouble: make(map[string]bool),
 	}
 }
 
@@ -224,10 +224,10 @@ func (c *courier) settle() {
 
 // failed reports whether the outbox has failed, and logs the first of a row.
 func (c *courier) failed(what string, err error) bool {
-	if err != nil && !c.trouble {
+	if err != nil && !c.trouble[what] {
 		c.d.log.Error("the outbox of webhooks fails", "call", what, "target", c.target.Name, "err", err)
 	}
-	c.trouble = err != nil
+	c.trouble[what] = err != nil
 	return err != nil
 }
 
