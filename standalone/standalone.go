@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/identity"
 	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/webhook"
 )
 
 // Config configures a Standalone.
@@ -36,6 +37,12 @@ type Config struct {
 	// Keys are the API keys beside those of the accounts. The zero value:
 	// none.
 	Keys auth.APIKeysConfig
+	// Webhooks are who else is told what happens, and asked what may happen;
+	// without Targets nobody is. They are asked before functions that are added
+	// with OnJoin and OnPublish. Where Outbox is nil it is the accounts'
+	// database, or without accounts this process's memory. Logger is the
+	// server's where it is not set.
+	Webhooks webhook.Config
 }
 
 // Standalone is a server and its identity provider. It is an http.Handler,
@@ -46,8 +53,9 @@ type Standalone struct {
 	*server.Server
 
 	// Static after New.
-	accounts *identity.Provider // nil for none
-	handler  *identity.Handler  // nil for none
+	accounts *identity.Provider  // nil for none
+	handler  *identity.Handler   // nil for none
+	webhooks *webhook.Dispatcher // nil for none
 	log      *slog.Logger
 	routes   http.Handler
 	requests requests
@@ -162,7 +170,11 @@ func (s *Standalone) serve(cfg Config, own *identity.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := s.openWebhooks(cfg); err != nil {
+		return errors.Join(err, srv.Shutdown(context.Background())) // nobody has come yet
+	}
 	s.Server = srv
+	s.hookUp()
 	s.route(cfg.Config)
 	return nil
 }
@@ -187,13 +199,18 @@ func firstFound(own, other lookup) lookup {
 func (s *Standalone) Accounts() *identity.Provider { return s.accounts }
 
 // Shutdown drains the server as server.Server.Shutdown does, waits for the
-// calls that are being answered, and closes the accounts. When ctx ends first
+// calls that are being answered and for the webhooks that are being delivered,
+// and closes the accounts. When ctx ends first
 // the rest is cut off, and ctx's error is returned. The listener is its
 // owner's. The Standalone can't be used again.
 func (s *Standalone) Shutdown(ctx context.Context) error {
 	s.requests.stop()
 	err := s.Server.Shutdown(ctx)
 	if werr := s.requests.wait(ctx); err == nil {
+		err = werr
+	}
+	// After the server, whose connections are told of as they end.
+	if werr := s.closeWebhooks(ctx); err == nil {
 		err = werr
 	}
 	if s.accounts != nil {

@@ -129,6 +129,11 @@ func (t *target) wants(what Type, room string) bool {
 	return slices.Contains(t.Events, what) && t.inRoom(room)
 }
 
+// decides reports whether a target is asked this about this room.
+func (t *target) decides(what Type, room string) bool {
+	return slices.Contains(t.Decide, what) && t.inRoom(room)
+}
+
 func (t *target) inRoom(room string) bool {
 	return room == "" || len(t.Rooms) == 0 || t.rooms.Verbs(room) != 0
 }

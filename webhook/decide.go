@@ -53,25 +53,36 @@ func (d *Dispatcher) Asks(what Type) bool {
 // to be asked agree. A refusal has one of the codes FORBIDDEN, NOT_FOUND,
 // CONFLICT, INVALID_ARGUMENT and RATE_LIMITED. Where a target does not answer
 // in time or with sense, it is INTERNAL, which clients try again.
-func (d *Dispatcher) DecideJoin(ctx context.Context, p Proposal) error {
-	_, err := d.decide(ctx, TypeJoin, p)
+func (d *Dispatcher) DecideJoin(ctx context.Context, p Peer, room string) error {
+	_, err := d.decide(ctx, TypeJoin, Proposal{Peer: p, Room: room})
 	return err
 }
 
-// DecidePublish asks whether somebody may publish an event. It returns the
-// data that it shall have: what it had, or what a target has made of it. Its
-// errors are those of DecideJoin. Targets are asked in order, each about what
-// the one before it has left.
-func (d *Dispatcher) DecidePublish(ctx context.Context, p Proposal) (json.RawMessage, error) {
-	if p.Data == nil {
-		p.Data = json.RawMessage("null")
+// DecidePublish asks whether somebody may publish an event. It returns data
+// that shall replace that of the event, attachments included; nil for none.
+// Its errors are those of DecideJoin, and INVALID_ARGUMENT for attachments that
+// don't go with the data. Targets are asked in order, each about what the one
+// before it has left.
+func (d *Dispatcher) DecidePublish(ctx context.Context, p Peer, ev *holdfast.Event) (json.RawMessage, error) {
+	if !d.asked(TypePublish, ev.Room) {
+		return nil, nil
 	}
-	return d.decide(ctx, TypePublish, p)
+	data, err := portable(ev.Data, ev.Attachments)
+	if err != nil {
+		return nil, err
+	}
+	return d.decide(ctx, TypePublish, Proposal{Peer: p, Room: ev.Room, Event: ev.Name, Data: data, ID: ev.ID})
 }
 
-func (d *Dispatcher) decide(ctx context.Context, what Type, p Proposal) (json.RawMessage, error) {
+func (d *Dispatcher) asked(what Type, room string) bool {
+	return slices.ContainsFunc(d.targets, func(t *target) bool { return t.decides(what, room) })
+}
+
+// decide asks the targets, and returns what they have made of the data; nil
+// if it is as it was.
+func (d *Dispatcher) decide(ctx context.Context, what Type, p Proposal) (changed json.RawMessage, err error) {
 	for _, t := range d.targets {
-		if !slices.Contains(t.Decide, what) || !t.inRoom(p.Room) {
+		if !t.decides(what, p.Room) {
 			continue
 		}
 		answer, err := d.ask(ctx, t, what, p)
@@ -79,10 +90,10 @@ func (d *Dispatcher) decide(ctx context.Context, what Type, p Proposal) (json.Ra
 			return nil, err
 		}
 		if what == TypePublish && answer.Data != nil {
-			p.Data = answer.Data
+			p.Data, changed = answer.Data, answer.Data
 		}
 	}
-	return p.Data, nil
+	return changed, nil
 }
 
 // ask asks one target. The error is what the asker is told.
@@ -104,7 +115,8 @@ func (d *Dispatcher) ask(ctx context.Context, t *target, what Type, p Proposal) 
 		if !errors.Is(err, errClosedGate) {
 			d.log.WarnContext(ctx, "webhook was not answered, and so refused", "target", t.Name, "type", string(what), "err", err)
 		}
-		err = &holdfast.Error{Code: holdfast.Internal, Message: "It could not be decided", RetryAfter: time.Second, Err: err}
+		// Without its cause, which is logged here, and not for each asker.
+		err = &holdfast.Error{Code: holdfast.Internal, Message: "It could not be decided", RetryAfter: time.Second}
 	case !*answer.Allow:
 		result.Outcome = Denied
 		err = answer.refusal(what)

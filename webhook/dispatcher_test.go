@@ -514,7 +514,7 @@ func TestConfigMistakes(t *testing.T) {
 	if err := d.Joined(t.Context(), Membership{Room: "a"}); err != nil {
 		t.Error(err)
 	}
-	if err := d.DecideJoin(t.Context(), Proposal{Room: "a"}); err != nil {
+	if err := d.DecideJoin(t.Context(), Peer{}, "a"); err != nil {
 		t.Error(err)
 	}
 	if err := d.Shutdown(t.Context()); err != nil {

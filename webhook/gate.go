@@ -42,15 +42,33 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 	select {
 	case g.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		if probe {
-			g.mu.Lock()
-			g.probing = false
-			g.mu.Unlock()
+		err = errFullGate
+		if ctx.Err() == nil {
+			err = g.still(probe)
 		}
-		return errFullGate
+		if err == nil {
+			return nil
+		}
+		<-g.slots
+	case <-ctx.Done():
+		err = errFullGate
 	}
+	if probe {
+		g.mu.Lock()
+		g.probing = false
+		g.mu.Unlock()
+	}
+	return err
+}
+
+// still reports whether the gate is open after a wait for a turn.
+func (g *gate) still(probe bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !probe && g.failures >= gateFailures {
+		return errClosedGate
+	}
+	return nil
 }
 
 // knock reports whether the gate is open, and if the caller is to try it.
@@ -70,7 +88,7 @@ func (g *gate) knock(now time.Time) (probe bool, err error) {
 // leave says how it went; neither is for who gave up before there was an
 // answer.
 func (g *gate) leave(ok, neither bool) {
-	<-g.slots
+	defer func() { <-g.slots }() // who comes next knows how it went
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.probing = false

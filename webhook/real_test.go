@@ -105,7 +105,7 @@ func TestSpans(t *testing.T) {
 		s := spans{begun: make(chan string, 10)}
 		b := newBackend(t, text(`{"allow":true}`))
 		w := newWorld(t, Config{TracerProvider: s, Targets: []Target{{Events: events(), Decide: questions()}}}, b)
-		if err := w.DecideJoin(t.Context(), Proposal{Room: "a"}); err != nil {
+		if err := w.DecideJoin(t.Context(), Peer{}, "a"); err != nil {
 			t.Error(err)
 		}
 		w.joined(t, "c1", "a")
