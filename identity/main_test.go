@@ -28,6 +28,9 @@ var postgres struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(outboxEnv) != "" {
+		os.Exit(publishForEver())
+	}
 	if os.Getenv(crashEnv) != "" {
 		os.Exit(refreshForEver())
 	}

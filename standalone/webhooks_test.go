@@ -110,6 +110,32 @@ func (p *plain) until(part string) string {
 	}
 }
 
+// dialSocketIO is dial with Socket.IO over WebSocket.
+func dialSocketIO(t *testing.T, url string) *plain {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), strings.Replace(url, "http", "ws", 1)+"/socket.io/?EIO=4&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	p := &plain{t, conn}
+	p.until(`"sid"`)
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`40{"token":"ann"}`)); err != nil {
+		t.Fatal(err)
+	}
+	p.until(`40{`)
+	return p
+}
+
+// emit sends an event of Socket.IO and returns the ack.
+func (p *plain) emit(args string) string {
+	p.t.Helper()
+	if err := p.conn.Write(p.t.Context(), websocket.MessageText, []byte("427"+args)); err != nil {
+		p.t.Fatal(err)
+	}
+	return p.until("437[")
+}
+
 // hooked is a server on loopback whose tokens are the users' names, with no
 // accounts, and "ann" has the rights that she needs.
 func hooked(t *testing.T, hooks webhook.Config) (*Standalone, string) {
@@ -119,6 +145,9 @@ func hooked(t *testing.T, hooks webhook.Config) (*Standalone, string) {
 	cfg.Keys.Static = auth.Secret("a-key-of-some-length")
 	cfg.Authenticator = auth.Func(func(_ context.Context, c auth.Credential) (*holdfast.Identity, error) {
 		token, err := c.BearerToken()
+		if c.Token != "" {
+			token = c.Token
+		}
 		if err != nil || token == "" {
 			return nil, holdfast.Unauthenticated.New()
 		}
@@ -186,8 +215,8 @@ func TestWebhooks(t *testing.T) {
 	}
 }
 
-// A backend decides about joins and publications, over the plain WebSocket and
-// over HTTP; a backend with an API key is not asked about.
+// A backend decides about joins and publications, over the plain WebSocket,
+// Socket.IO and HTTP; a backend with an API key is not asked about.
 func TestWebhooksDecide(t *testing.T) {
 	b := newBackend(t, func(m webhook.Message) string {
 		var p webhook.Proposal
@@ -230,6 +259,11 @@ func TestWebhooksDecide(t *testing.T) {
 	want("publish broken", publish("broken"), `"INTERNAL"`)
 	want("publish censored", publish("censored"), `"ok"`)
 	want("publish too big", publish("too big"), `"INTERNAL"`)
+	sio := dialSocketIO(t, url)
+	want("socket.io join", sio.emit(`["room:join",{"room":"lobby"}]`), `"ok":true`)
+	want("socket.io join closed", sio.emit(`["room:join",{"room":"closed"}]`), `"ok":false`, `"CONFLICT"`, `closed today`)
+	want("socket.io publish", sio.emit(`["room:publish",{"room":"open","event":"open","data":4}]`), `"ok":true`)
+	want("socket.io publish closed", sio.emit(`["room:publish",{"room":"open","event":"closed"}]`), `"ok":false`, `"CONFLICT"`)
 	post := func(token, event string) string {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/rooms/open/events", strings.NewReader(`{"event":"`+event+`","data":2}`))
@@ -254,7 +288,7 @@ func TestWebhooksDecide(t *testing.T) {
 	if _, err := s.Publish(t.Context(), "open", "closed", 3); err != nil {
 		t.Errorf("by the program: %v", err)
 	}
-	for _, data := range []string{`"event":"open","data":1`, `"event":"censored","data":"***"`, `"event":"open","data":2`, `"event":"closed","data":2`, `"event":"closed","data":3`} {
+	for _, data := range []string{`"event":"open","data":1`, `"event":"censored","data":"***"`, `"event":"open","data":4`, `"event":"open","data":2`, `"event":"closed","data":2`, `"event":"closed","data":3`} {
 		if m := b.next(t); !strings.Contains(string(m.Data), data) {
 			t.Errorf("published %s, want %s", m.Data, data)
 		}

@@ -56,7 +56,7 @@ func newCourier(d *Dispatcher, t *target) *courier {
 	return &courier{
 		d: d, target: t, woken: make(chan struct{}, 1), reports: make(chan report, t.Concurrency),
 		// Time for some of one key, one after the other.
-		lease: 4*t.Timeout + 30*time.Second,
+		lease: 4*t.Timeout + 2*settleTimeout,
 		keys:  make(map[string][]claimed),
 		next:  time.Now(), trouble: make(map[string]bool),
 	}

@@ -14,6 +14,7 @@ type serveFlags struct {
 	verifyFlags
 	elsewhereFlags
 	accountFlags
+	webhookFlags
 
 	APIKey          []string `name:"api-key" secret:"" placeholder:"KEY|@FILE" group:"access" help:"A key with which backends publish over HTTP, at least 16 characters; @FILE reads it. Repeatable."`
 	AllowQueryToken bool     `group:"access" help:"Take tokens from ?token= as well. Addresses end up in logs."`

@@ -37,6 +37,7 @@ func flagGroups() []kong.Group {
 		{Key: "listen", Title: "Addresses:"},
 		{Key: "keys", Title: "Whose tokens are good:"},
 		{Key: "accounts", Title: "Accounts:"},
+		{Key: "webhooks", Title: "Webhooks:"},
 		{Key: "access", Title: "Who may do what:"},
 		{Key: "web", Title: "Browsers and proxies:"},
 		{Key: "timing", Title: "Timing and sizes:"},

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/identity"
 	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/webhook"
 )
 
 // plan is what the flags of "serve" add up to. Making it changes nothing.
@@ -28,6 +29,7 @@ type plan struct {
 	introspection *auth.IntrospectionConfig
 	// accounts is nil for none.
 	accounts *identity.Config
+	webhooks webhook.Config
 	// makeSecret says that the secret is the one that --dev makes.
 	makeSecret bool
 }
@@ -81,6 +83,8 @@ func (s *serveFlags) plan(e *environment) (plan, error) {
 		p.accounts, err = s.accountsConfig(p, rooms)
 		check(err)
 	}
+	p.webhooks, err = s.webhooks()
+	check(err)
 	check(s.tryOut(p))
 	check(s.sane())
 	return p, wrong.err()

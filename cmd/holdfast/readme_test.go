@@ -33,11 +33,15 @@ func readme(t *testing.T, heading string) (string, []block) {
 		}
 		text, _, _ = strings.Cut(rest, "\n## ")
 	}
-	var blocks []block
+	return text, blocks(text)
+}
+
+// blocks returns the code in a document.
+func blocks(text string) (list []block) {
 	for _, m := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
-		blocks = append(blocks, block{m[1], m[2]})
+		list = append(list, block{m[1], m[2]})
 	}
-	return text, blocks
+	return list
 }
 
 // TestReadmeScripts compares what the README has people type with the files
@@ -61,6 +65,31 @@ func TestReadmeScripts(t *testing.T) {
 		if diff := cmp.Diff(run, typed); diff != "" {
 			t.Errorf("%s runs (-) something else than README.md shows (+):\n%s", name, diff)
 		}
+	}
+}
+
+// TestWebhookDocs compares the code of docs/webhooks.md with what its script
+// runs.
+func TestWebhookDocs(t *testing.T) {
+	script, err := txtar.ParseFile(filepath.Join("testdata", "script", "webhooks.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown, run []string
+	for _, b := range blocks(string(doc)) {
+		if b.language != "json" {
+			shown = append(shown, b.text)
+		}
+	}
+	for _, file := range script.Files[1:] { // the first is the script's own
+		run = append(run, string(file.Data))
+	}
+	if diff := cmp.Diff(run, shown); diff != "" {
+		t.Errorf("webhooks.txtar runs (-) something else than docs/webhooks.md shows (+):\n%s", diff)
 	}
 }
 

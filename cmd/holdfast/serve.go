@@ -84,14 +84,14 @@ func (s *serveCmd) Run(e *environment) error {
 	if s.Dev {
 		s.hint(e, address, p)
 	}
-	log.Info("serving", "addr", listener.Addr().String(), "admin", addrOf(admin), "secret", p.secret, "jwks", s.JWKSURL != "", "accounts", p.accounts != nil, "better_auth", p.betterAuth != nil, "introspection", p.introspection != nil)
+	log.Info("serving", "addr", listener.Addr().String(), "admin", addrOf(admin), "secret", p.secret, "jwks", s.JWKSURL != "", "accounts", p.accounts != nil, "better_auth", p.betterAuth != nil, "introspection", p.introspection != nil, "webhooks", len(p.webhooks.Targets))
 	return s.serve(e.ctx, srv, log, listener, certificate, admin, watch.metrics)
 }
 
 // start makes the server and what it works with. Whoever has shut the server
 // down calls done.
 func (s *serveCmd) start(e *environment, p plan, watch watch, log *slog.Logger) (srv *standalone.Standalone, done func(), err error) {
-	cfg := standalone.Config{Config: s.config(log), Identity: p.accounts, Keys: p.keys}
+	cfg := standalone.Config{Config: s.config(log), Identity: p.accounts, Keys: p.keys, Webhooks: p.webhooks}
 	watch.into(&cfg.Config)
 	others, err := s.foreign(p, log)
 	if err != nil {
