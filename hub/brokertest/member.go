@@ -95,6 +95,7 @@ func (m *stormMember) live(t *testing.T, stop <-chan struct{}, rng *rand.Rand) {
 		switch n := rng.IntN(8); {
 		case !in:
 			m.join(t, room, rng.IntN(5) > 0)
+		case m.storm.calm:
 		case n == 0:
 			m.close()
 		case n < 4:

@@ -21,8 +21,11 @@ type storm struct {
 	nodes []*FaultyBroker // one hub each
 	// trouble is what happens now and then, one of them at a time.
 	trouble []func()
-	// sink, if set, wraps each member's sink: to plant faults.
-	sink func(hub.Sink) hub.Sink
+	// sink and broker, if set, wrap each member's sink and each hub's broker: to
+	// plant faults.
+	sink   func(hub.Sink) hub.Sink
+	broker func(hub.Broker) hub.Broker
+	calm   bool // members stay where they are
 
 	members, publishers, events int // of each node; events of each publisher
 	buffer                      int // hub.Config.JoinBuffer
@@ -87,7 +90,11 @@ func (s *storm) run(t *testing.T) *checker.Report {
 	var all []*stormMember
 	var hubs []*hub.Hub
 	for n, node := range s.nodes {
-		h := hub.New(hub.Config{Broker: node, JoinBuffer: s.buffer})
+		b := hub.Broker(node)
+		if s.broker != nil {
+			b = s.broker(b)
+		}
+		h := hub.New(hub.Config{Broker: b, JoinBuffer: s.buffer})
 		hubs = append(hubs, h)
 		for i := range s.publishers {
 			name := fmt.Sprintf("p%d.%d", n, i)
