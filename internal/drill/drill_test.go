@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -82,7 +83,16 @@ func TestRooms(t *testing.T) {
 	wg.Wait()
 	settle(t, c, members, &run)
 
-	report := checker.Check(run.History())
+	history := run.History()
+	report := checker.Check(history)
+	for _, l := range history.Logs {
+		if !slices.ContainsFunc(l.Entries, func(e checker.Entry) bool { return e.Kind == checker.Event }) {
+			t.Errorf("%s heard nothing in %s", l.Member, l.Room)
+		}
+	}
+	if want := len(rooms()) * (len(members) + 1); len(history.Logs) != want {
+		t.Errorf("%d logs, want %d", len(history.Logs), want)
+	}
 	t.Logf("%s; %v", report, trouble)
 	if report.Err() != nil {
 		t.Errorf("to see it again: HOLDFAST_CHECK=%v HOLDFAST_CHECK_SEED=%d go test -run TestRooms -v ./internal/drill", length, seed)
