@@ -12,11 +12,13 @@ test: setup
 	$(GO) tool staticcheck ./...
 	$(GO) test -race -timeout 5m ./...
 
-drill: setup # FUZZTIME=30s for each fuzz target, then every test five times
+drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in trouble, every test five times
 	./scripts/fuzz.sh
 	HOLDFAST_FLOOD=10000 $(GO) test -run Flood -v ./server
 	HOLDFAST_KILLS=100 $(GO) test -run Killed -v ./standalone
-	$(GO) test -race -count=5 ./...
+	HOLDFAST_WEIGHT=10000 $(GO) test -run Weight -v ./hub ./internal/drill
+	HOLDFAST_CHECK=$${HOLDFAST_CHECK:-5m} $(GO) test -race -timeout 0 -run TestRooms -v ./internal/drill
+	HOLDFAST_CHECK= $(GO) test -race -count=5 ./...
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity

@@ -97,7 +97,8 @@ func TestRooms(t *testing.T) {
 	if report.Err() != nil {
 		t.Errorf("to see it again: HOLDFAST_CHECK=%v HOLDFAST_CHECK_SEED=%d go test -run TestRooms -v ./internal/drill", length, seed)
 	}
-	if report.Acked < 50 || report.Received < 200 || report.Recovered == 0 || trouble["server restarts"] == 0 {
+	if report.Acked < 50 || report.Received < 200 || report.Recovered == 0 || report.Told == 0 ||
+		trouble["server restarts"] == 0 || trouble["broker wipes"] == 0 {
 		t.Error("too tame")
 	}
 }
