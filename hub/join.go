@@ -143,7 +143,11 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 
 	if o.Ask != nil {
 		asked := o
-		if err := o.Ask(ctx, &asked); err != nil {
+		err := o.Ask(ctx, &asked)
+		if err == nil {
+			err = checkPresence(asked.Presence)
+		}
+		if err != nil {
 			return Joined{}, s.refused(m, err)
 		}
 		o.Presence = asked.Presence

@@ -15,9 +15,6 @@ import (
 // afterwards bounds each call of a function that is told of something.
 const afterwards = 10 * time.Second
 
-// maxPresence bounds the presence data of a user in a room, in bytes.
-const maxPresence = 4 << 10
-
 // ask calls a function of the application that may refuse. A panic is
 // INTERNAL, and so is any error without a code.
 func (s *Server) ask(what string, fn func() error) (err error) {
@@ -73,8 +70,8 @@ func (s *Server) askJoin(ctx context.Context, set hookSet, j *Join) error {
 		if bytes.Equal(asked.Presence, j.Presence) {
 			continue
 		}
-		if len(asked.Presence) > maxPresence || asked.Presence != nil && !json.Valid(asked.Presence) {
-			return s.badHook("join", holdfast.Errorf(holdfast.InvalidArgument, "presence data must be JSON of at most %d bytes", maxPresence))
+		if len(asked.Presence) > hub.MaxPresence || asked.Presence != nil && !json.Valid(asked.Presence) {
+			return s.badHook("join", holdfast.Errorf(holdfast.InvalidArgument, "presence data must be JSON of at most %d bytes", hub.MaxPresence))
 		}
 		j.Presence = asked.Presence
 	}

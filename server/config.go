@@ -108,6 +108,12 @@ type Config struct {
 	RoomsPerConnection int
 	// ConnectionsPerUser: 20. Negative: no limit.
 	ConnectionsPerUser int
+	// PresenceGrace is how long a user whose last connection left a room is
+	// still present there: 5 s.
+	PresenceGrace time.Duration
+	// SignalRate bounds the signals of one user, over all his connections: 20 a
+	// second, and as many at once. Negative: no limit.
+	SignalRate float64
 	// UnauthenticatedPerAddress bounds the connections of one address that
 	// are not admitted yet: 100. Negative: no limit.
 	UnauthenticatedPerAddress int

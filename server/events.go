@@ -12,7 +12,7 @@ import (
 // own are the events that Holdfast itself answers, in every namespace.
 func own(event string) bool {
 	switch event {
-	case "room:join", "room:leave", "room:publish", "auth:refresh":
+	case "room:join", "room:leave", "room:publish", "room:signal", "presence:update", "presence:get", "typing", "auth:refresh":
 		return true
 	}
 	return false
@@ -60,6 +60,8 @@ type command struct {
 	Since       *holdfast.Position `json:"since"`
 	Event       string             `json:"event"`
 	Data        json.RawMessage    `json:"data"`
+	Key         string             `json:"key"`
+	Presence    json.RawMessage    `json:"presence"`
 	ID          string             `json:"id"`
 	Token       string             `json:"token"`
 	attachments [][]byte
@@ -71,16 +73,26 @@ type joinResult struct {
 	Epoch     string `json:"epoch"`
 	Offset    uint64 `json:"offset"`
 	Recovered *bool  `json:"recovered,omitempty"`
+	// Presence is there for those who may see it, empty or not.
+	Presence []hub.Member `json:"presence,omitzero"`
 }
 
-// do carries a command out and replies once: with one of a few structs, nil
-// for null, or an error. The reply to a join has its place between the replay
+// do carries a command out and replies once: with one of a few structs, a list
+// of them, nil for null, or an error. The reply to a join has its place between the replay
 // and the live events.
 func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err error)) {
 	switch cmd.name {
 	case "room:join":
-		_, err := c.join(ctx, cmd.Room, hub.JoinOptions{Since: cmd.Since}, func(j hub.Joined) {
-			reply(joinResult{Room: j.Room, Epoch: j.Position.Epoch, Offset: j.Position.Offset, Recovered: j.Recovered}, nil)
+		if err := cmd.noBinary(); err != nil {
+			reply(nil, err)
+			return
+		}
+		o := hub.JoinOptions{Since: cmd.Since}
+		if string(cmd.Presence) != "null" {
+			o.Presence = cmd.Presence
+		}
+		_, err := c.join(ctx, cmd.Room, o, func(j hub.Joined) {
+			reply(joinResult{Room: j.Room, Epoch: j.Position.Epoch, Offset: j.Position.Offset, Recovered: j.Recovered, Presence: j.Members}, nil)
 		})
 		if err != nil {
 			reply(nil, err)
@@ -95,6 +107,19 @@ func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err e
 		position, err := c.publish(ctx, cmd)
 		c.link.srv.metrics.refused(atPublish, err)
 		reply(position, err)
+	case "room:signal":
+		reply(nil, c.signal(ctx, cmd))
+	case "presence:update":
+		err := cmd.noBinary()
+		if err == nil {
+			err = c.session.SetPresence(ctx, cmd.Room, cmd.Data)
+		}
+		reply(nil, err)
+	case "presence:get":
+		members, err := c.session.Members(ctx, cmd.Room)
+		reply(members, err)
+	case "typing":
+		reply(nil, c.session.Typing(ctx, cmd.Room))
 	case "auth:refresh":
 		result, err := c.link.refresh(cmd.Token)
 		reply(result, err)

@@ -23,10 +23,11 @@ func TestRooms(t *testing.T) {
 			p.send(`421["room:join",{"room":"r"}]`)
 			ack := p.want(`431[{"ok":true,"data":{"room":"r","epoch":"`)
 			epoch = strings.SplitN(strings.SplitN(ack, `"epoch":"`, 2)[1], `"`, 2)[0]
-			if !strings.HasSuffix(ack, `,"offset":0}}]`) {
+			if !strings.Contains(ack, `,"offset":0,"presence":[{"id":"alice","connections":1}`) {
 				t.Errorf("ack %s", ack)
 			}
 		}
+		alice.want(`42["presence:join",{"room":"r","user":{"id":"bob"}}]`)
 		event := `42["hi",{"n":1},{"room":"r","epoch":"` + epoch + `","offset":1,"id":"x1","from":"alice"}]`
 		alice.send(`422["room:publish",{"room":"r","event":"hi","data":{"n":1},"id":"x1"}]`)
 		got := map[string]bool{alice.recv(): true, alice.recv(): true} // his own event may come before or after his ack

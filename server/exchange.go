@@ -48,10 +48,15 @@ func (s *Server) only(method string, w http.ResponseWriter, r *http.Request) boo
 	if r.Method == method {
 		return true
 	}
-	w.Header().Set("Allow", method)
+	notAllowed(w, method, "Only "+method+" does anything here")
+	return false
+}
+
+// notAllowed answers a call by another method than it has.
+func notAllowed(w http.ResponseWriter, allow, message string) {
+	w.Header().Set("Allow", allow)
 	_ = httpjson.Write(w, http.StatusMethodNotAllowed, struct {
 		Error string        `json:"error"`
 		Code  holdfast.Code `json:"code"`
-	}{"Only " + method + " does anything here", holdfast.InvalidArgument})
-	return false
+	}{message, holdfast.InvalidArgument})
 }

@@ -144,6 +144,7 @@ func TestSlowHooksHoldUpTheirOwn(t *testing.T) {
 		}
 		alice.recv()
 		alice.want(`433[{"ok":true`)
+		bob.want(`42["presence:join",`)
 		bob.want(`42["e",null,`)
 	})
 }

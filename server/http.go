@@ -26,6 +26,7 @@ func (s *Server) mux() http.Handler {
 	api := s.cfg.Prefix
 	mux.Handle(api+"/rooms/{room}/events", s.origins.CORS(http.HandlerFunc(s.publishHTTP)))
 	mux.Handle(api+"/rooms/{room}/history", s.origins.CORS(http.HandlerFunc(s.historyHTTP)))
+	mux.Handle(api+"/rooms/{room}/presence", s.origins.CORS(http.HandlerFunc(s.presenceHTTP)))
 	if s.cfg.Exchange != nil {
 		mux.Handle(api+"/realtime/token", s.origins.CORS(http.HandlerFunc(s.exchangeHTTP)))
 	}

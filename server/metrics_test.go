@@ -96,6 +96,7 @@ func TestMetrics(t *testing.T) {
 			p.send(`421["room:join",{"room":"r"}]`)
 			p.want(`431[{"ok":true`)
 		}
+		alice.want(`42["presence:join",`)
 		alice.send(`422["room:join",{"room":"\n"}]`)
 		alice.want(`432[{"ok":false`)
 		alice.send(`423["room:publish",{"room":"r","event":"e","data":1}]`)

@@ -115,7 +115,7 @@ func (p plainWS) refuse(l *link, err *holdfast.Error) {
 
 // message handles a message of a client that is admitted.
 func (p plainWS) message(c *Conn, m *jsonws.Message) {
-	cmd := command{Room: m.Room, Since: m.Since, Event: m.Event, Data: m.Data, ID: m.ID, Token: m.Token}
+	cmd := command{Room: m.Room, Since: m.Since, Presence: m.Presence, Event: m.Event, Data: m.Data, Key: m.Key, ID: m.ID, Token: m.Token}
 	switch m.Type {
 	case jsonws.TypeJoin:
 		cmd.name = "room:join"
@@ -123,6 +123,12 @@ func (p plainWS) message(c *Conn, m *jsonws.Message) {
 		cmd.name = "room:leave"
 	case jsonws.TypePublish:
 		cmd.name = "room:publish"
+	case jsonws.TypeSignal:
+		cmd.name = "room:signal"
+	case jsonws.TypePresence:
+		cmd.name = "presence:update"
+	case jsonws.TypeTyping:
+		cmd.name = "typing"
 	case jsonws.TypeAuth:
 		cmd.name = "auth:refresh"
 	case jsonws.TypePresenceGet:

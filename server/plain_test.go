@@ -154,6 +154,7 @@ func TestPlainRooms(t *testing.T) {
 		epoch := strings.SplitN(strings.SplitN(ack, `"epoch":"`, 2)[1], `"`, 2)[0]
 		bob.send(`421["room:join",{"room":"r"}]`)
 		bob.want("431[")
+		alice.want(`{"type":"user_joined","room":"r","user":{"id":"bob"},"viewers":2}`)
 
 		bob.send(`422["room:publish",{"room":"r","event":"hi","data":{"n":1},"id":"x"}]`)
 		alice.want(fmt.Sprintf(`{"type":"event","room":"r","event":"hi","data":{"n":1},"epoch":%q,"offset":1,"id":"x","from":"bob"}`, epoch))

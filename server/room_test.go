@@ -144,6 +144,7 @@ func TestRoomConns(t *testing.T) {
 			}
 			c.Remove("r", nil) // again: nothing
 		}
+		alice.want(`42["presence:join",`)
 		alice.want(`42["room:left",{"room":"r","code":"CONFLICT","message":"The game is over"}]`)
 		if m := bob.recv(); !strings.Contains(m, `"type":"room_left","room":"r"`) || !strings.Contains(m, "FORBIDDEN") {
 			t.Errorf("bob got %s", m)
@@ -168,6 +169,7 @@ func TestExcept(t *testing.T) {
 			p.send(`421["room:join",{"room":"r"}]`)
 			p.want("431[")
 		}
+		alice.want(`42["presence:join",`)
 		var conn *server.Conn
 		for c := range w.srv.Conns() {
 			if c.Identity().User == "alice" {

@@ -102,6 +102,7 @@ func TestTopicRooms(t *testing.T) {
 		}
 		carol.send(`{"type":"join","room":"r","ref":1}`)
 		carol.recv()
+		alice.want(`{"topic":"presence:join","data":{"room":"r","user":{"id":"carol"},"viewers":2}}`)
 		alice.send(`{"topic":"publish","data":{"room":"r","event":"hi","data":[1]}}`)
 		carol.want(fmt.Sprintf(`{"type":"event","room":"r","event":"hi","data":[1],"epoch":%q,"offset":1,"from":"alice"}`, ack.Data.Epoch))
 		alice.want(fmt.Sprintf(`{"topic":"hi","data":[1],"meta":{"room":"r","epoch":%q,"offset":1,"from":"alice"}}`, ack.Data.Epoch))
@@ -201,6 +202,10 @@ func TestCompression(t *testing.T) {
 			socket.connect(token(t, "carol", time.Hour))
 			socket.send(`421["room:join",{"room":"r"}]`)
 			socket.want(`431[`)
+			for _, user := range []string{"bob", "carol"} {
+				plain.want(`{"type":"user_joined","room":"r","user":{"id":"` + user + `"}`)
+			}
+			topics.want(`{"topic":"presence:join","data":{"room":"r","user":{"id":"carol"}`)
 			for range 3 {
 				plain.send(`{"type":"publish","room":"r","event":"e","data":"` + long + `"}`)
 				plain.want(`{"type":"event","room":"r","event":"e","data":"` + long)

@@ -187,6 +187,39 @@ func AppendUserTyping(dst []byte, room string, user Member) []byte {
 	return append(appendUser(dst, user), '}')
 }
 
+// AppendPresenceUpdated tells the other members of a room that what a user
+// shows of himself changed:
+// {"type":"presence_updated","room":"…","user":{"id":"…","data":…}}.
+func AppendPresenceUpdated(dst []byte, room string, user Member) []byte {
+	dst = appendString(append(dst, `{"type":"presence_updated"`...), `,"room":`, room)
+	return append(appendUser(dst, user), '}')
+}
+
+// Signal is a signal as its receivers see it.
+type Signal struct {
+	Room  string
+	Event string
+	Data  json.RawMessage
+	// Key and From are left out if they are empty.
+	Key  string
+	From string
+}
+
+// AppendSignal is a signal:
+// {"type":"signal","room":"…","event":"…","data":…,"key":"…","from":"…"}.
+func AppendSignal(dst []byte, s Signal) []byte {
+	dst = appendString(append(dst, `{"type":"signal"`...), `,"room":`, s.Room)
+	dst = appendString(dst, `,"event":`, s.Event)
+	dst = appendRaw(append(dst, `,"data":`...), s.Data)
+	if s.Key != "" {
+		dst = appendString(dst, `,"key":`, s.Key)
+	}
+	if s.From != "" {
+		dst = appendString(dst, `,"from":`, s.From)
+	}
+	return append(dst, '}')
+}
+
 func appendPresence(dst []byte, room string, user Member, viewers int) []byte {
 	dst = appendUser(appendString(dst, `,"room":`, room), user)
 	dst = strconv.AppendInt(append(dst, `,"viewers":`...), int64(viewers), 10)

@@ -77,6 +77,9 @@ func FuzzParse(f *testing.F) {
 		if m.Data != nil && !bytes.Equal(m.Data, want["data"]) {
 			t.Errorf("%q: data is %q", data, m.Data)
 		}
+		if m.Presence != nil && (m.Type != jsonws.TypeJoin || !bytes.Equal(m.Presence, want["presence"])) {
+			t.Errorf("%q: presence is %q", data, m.Presence)
+		}
 		if m.Since != nil {
 			var p holdfast.Position
 			if err := json.Unmarshal(want["since"], &p); err != nil && !variants(want["since"]) || m.Since.Check() != nil {
@@ -167,6 +170,8 @@ func FuzzAppend(f *testing.F) {
 			jsonws.AppendAuthExpiring(nil, int64(offset), int64(offset), name),
 			jsonws.AppendAuthenticated(nil, holdfast.User{ID: room, Name: name}, 1, 1),
 			jsonws.AppendUserJoined(nil, room, jsonws.Member{ID: name, Name: from, Data: data}, 1),
+			jsonws.AppendPresenceUpdated(nil, room, jsonws.Member{ID: name, Name: from, Data: data}),
+			jsonws.AppendSignal(nil, jsonws.Signal{Room: room, Event: name, Data: data, Key: epoch, From: from}),
 			jsonws.AppendEmit(nil, name, data),
 			jsonws.AppendTopicOK(nil, data, data),
 			jsonws.AppendTopicError(nil, &jsonws.Message{Topic: name}, &holdfast.Error{Code: holdfast.Conflict, Message: room, Details: data}),

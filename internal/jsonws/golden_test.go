@@ -66,7 +66,7 @@ func parsed(t *testing.T, c wiretest.Case, wire string, parse func([]byte) (json
 	}
 	for key, got := range map[string]string{
 		"type": m.Type, "topic": m.Topic, "room": m.Room, "event": m.Event, "id": m.ID, "key": m.Key, "token": m.Token,
-		"data": string(m.Data), "since": since, "ref": string(m.Ref),
+		"data": string(m.Data), "presence": string(m.Presence), "since": since, "ref": string(m.Ref),
 	} {
 		if want, _ := c.Get(key); got != want {
 			t.Errorf("%s: %s is %q, want %q", c.Place, key, got, want)
@@ -163,6 +163,10 @@ func encode(f fieldsOf) ([]byte, error) {
 		return jsonws.AppendUserLeft(nil, text("room"), member, int(number("viewers"))), nil
 	case "user_typing":
 		return jsonws.AppendUserTyping(nil, text("room"), member), nil
+	case "presence_updated":
+		return jsonws.AppendPresenceUpdated(nil, text("room"), member), nil
+	case "signal":
+		return jsonws.AppendSignal(nil, jsonws.Signal{Room: text("room"), Event: text("event"), Data: raw("data"), Key: text("key"), From: text("from")}), nil
 	default:
 		f.t.Fatalf("%s: unknown frame %q", f.c.Place, frame)
 		return nil, nil

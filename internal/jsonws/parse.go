@@ -48,6 +48,9 @@ type Message struct {
 	// Data is the payload as it was sent; nil if there was none. It aliases
 	// the text.
 	Data json.RawMessage
+	// Presence is presence data as it was sent; nil if there was none. It
+	// aliases the text.
+	Presence json.RawMessage
 	// Since is checked to be a position.
 	Since *holdfast.Position
 	// Ref is to be given back by the answer: a JSON string or a safe integer as
@@ -70,11 +73,12 @@ const (
 	fieldData
 	fieldSince
 	fieldTopic
+	fieldPresence
 	fields // how many there are
 )
 
 // fieldNames are the keys as they are written.
-var fieldNames = [fields]string{"type", "ref", "room", "boardId", "event", "id", "key", "token", "data", "since", "topic"}
+var fieldNames = [fields]string{"type", "ref", "room", "boardId", "event", "id", "key", "token", "data", "since", "topic", "presence"}
 
 // kind is a type of messages and the fields it has, besides type and ref.
 type kind struct {
@@ -84,7 +88,7 @@ type kind struct {
 
 var kinds = [...]kind{
 	{TypeAuth, [fields]bool{fieldToken: true}},
-	{TypeJoin, [fields]bool{fieldRoom: true, fieldBoardID: true, fieldSince: true}},
+	{TypeJoin, [fields]bool{fieldRoom: true, fieldBoardID: true, fieldSince: true, fieldPresence: true}},
 	{TypeLeave, [fields]bool{fieldRoom: true, fieldBoardID: true}},
 	{TypePublish, [fields]bool{fieldRoom: true, fieldBoardID: true, fieldEvent: true, fieldData: true, fieldID: true}},
 	{TypeEvent, [fields]bool{fieldEvent: true, fieldData: true, fieldID: true}},
@@ -203,6 +207,9 @@ func (in *members) fill(m *Message, has [fields]bool) error {
 	}
 	if has[fieldData] {
 		m.Data = in.values[fieldData] // null is data, too
+	}
+	if has[fieldPresence] {
+		m.Presence = in.get(fieldPresence)
 	}
 	return nil
 }
