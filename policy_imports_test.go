@@ -89,6 +89,10 @@ var confined = map[string]string{
 	"github.com/mattn/go-sqlite": "nobody",
 }
 
+// servers are what the client half must not pull in besides: how a server is
+// watched.
+var servers = []string{"github.com/prometheus", "go.opentelemetry.io", "google.golang.org"}
+
 // under reports whether path is root or below it. A major version (/v5) and a
 // number at the end of a name (go-sqlite3) count as below.
 func under(path, root string) bool {
@@ -191,6 +195,11 @@ func checkClientDeps(pkgs []*goPackage) (faults []string) {
 					faults = append(faults, fmt.Sprintf("%s: depends on %s, a broker or database", p.ImportPath, dep))
 				}
 			}
+			for _, root := range servers {
+				if under(dep, root) {
+					faults = append(faults, fmt.Sprintf("%s: depends on %s, which is for servers", p.ImportPath, dep))
+				}
+			}
 		}
 	}
 	return faults
@@ -258,8 +267,8 @@ func TestPolicyImportsFindsFaults(t *testing.T) {
 	}
 
 	deep := pkg("client")
-	deep.Deps = []string{"net/http", m, m + "/tokens", m + "/auth", m + "/internal/memnet", "github.com/jackc/pgx/v5"}
-	policyExpect(t, "deps", checkClientDeps([]*goPackage{deep}), []string{"/auth of the server", "/internal/memnet of the tests", "pgx/v5, a broker or"})
+	deep.Deps = []string{"net/http", m, m + "/tokens", m + "/auth", m + "/internal/memnet", "github.com/jackc/pgx/v5", "github.com/prometheus/client_golang/prometheus"}
+	policyExpect(t, "deps", checkClientDeps([]*goPackage{deep}), []string{"/auth of the server", "/internal/memnet of the tests", "pgx/v5, a broker or", "client_golang/prometheus, which is for servers"})
 	deep.ImportPath = m + "/server"
 	policyExpect(t, "deps of the server", checkClientDeps([]*goPackage{deep}), nil)
 }

@@ -22,7 +22,7 @@ import (
 
 // watchFlags are about what operators see, and what they let go.
 type watchFlags struct {
-	RoomPolicy   []string `placeholder:"PATTERN=POLICY" group:"timing" help:"What becomes of members of some rooms who read too slowly: close (as in all other rooms), drop-oldest, or latest:FIELD, which keeps the newest event of each name and value of FIELD in its data. 'cursor-*=latest:id'. The first that matches counts. Repeatable."`
+	RoomPolicy   []string `placeholder:"PATTERN=POLICY" group:"timing" help:"What members of some rooms miss who read too slowly: nothing, and they are closed (close, as in all other rooms); the oldest events that wait (drop-oldest); all but the newest event of each name (latest), or of each name and value of a field in the data (latest:FIELD), as in 'cursor-*=latest:id'. The first that matches counts. Repeatable."`
 	OTLPEndpoint string   `name:"otlp-endpoint" placeholder:"URL" group:"log" help:"Send traces (OpenTelemetry, OTLP over HTTP) to the collector at this address, such as http://127.0.0.1:4318. Without it, OTEL_EXPORTER_OTLP_ENDPOINT is looked at; none are sent if that is not set either."`
 }
 
