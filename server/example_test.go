@@ -10,8 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
+	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/server"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
@@ -186,3 +190,34 @@ func (e echo) Message(data []byte, binary bool) {
 }
 
 func (e echo) Closed(error) {}
+
+// Metrics go to a registry of the program's, which is served where only
+// operators can read it: never beside the server's own routes.
+func ExampleConfig_metrics() {
+	registry := prometheus.NewRegistry()
+	srv, err := server.New(server.Config{
+		Authenticator: anyone,
+		Metrics:       registry,
+		// Whoever is slow to read cursors misses some, and stays.
+		RoomPolicies: []server.RoomPolicy{{Rooms: "cursor-*", Overflow: hub.OverflowLatest, Key: "id"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Shutdown(context.Background())
+
+	admin := http.NewServeMux() // for a listener on 127.0.0.1
+	admin.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	w := httptest.NewRecorder()
+	admin.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for line := range strings.Lines(w.Body.String()) {
+		if strings.HasPrefix(line, "holdfast_frames_dropped_total") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// holdfast_frames_dropped_total{policy="drop-oldest"} 0
+	// holdfast_frames_dropped_total{policy="latest"} 0
+}

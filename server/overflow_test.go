@@ -251,3 +251,63 @@ func TestSlowMemberBeforeConnect(t *testing.T) {
 		p.quiet()
 	})
 }
+
+// A session that is polled seldom misses events by the room's policy as well,
+// and stays.
+func TestSlowPollerByPolicy(t *testing.T) {
+	in(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		w := newWorld(t, server.Config{RoomPolicies: policyTests, Metrics: registry, QueueBytes: 10_000})
+		const path = "/socket.io/?EIO=4&transport=polling"
+		_, _, hello := w.request("GET", path, "")
+		var handshake struct{ SID string }
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(hello, "0")), &handshake); err != nil {
+			t.Fatal(err)
+		}
+		session := path + "&sid=" + handshake.SID
+		post := func(packet string) {
+			t.Helper()
+			if status, _, body := w.request("POST", session, packet, "Content-Type", "text/plain"); status != 200 {
+				t.Fatalf("%d %s", status, body)
+			}
+		}
+		poll := func() string {
+			t.Helper()
+			status, _, body := w.request("GET", session, "")
+			if status != 200 {
+				t.Fatalf("%d %s", status, body)
+			}
+			return body
+		}
+		post(`40{"token":"` + token(t, "alice", time.Hour) + `"}`)
+		for got := ""; !strings.Contains(got, "auth:session"); {
+			got += poll()
+		}
+		post(`421["room:join",{"room":"drop-1"}]` + "\x1e" + `422["room:join",{"room":"chat"}]`)
+		for got := ""; strings.Count(got, `{"ok":true`) < 2; {
+			got += poll()
+		}
+		for i := range 100 {
+			if _, err := w.srv.Publish(t.Context(), "drop-1", "move", map[string]any{"n": i, "pad": strings.Repeat("x", 1000)}); err != nil {
+				t.Fatal(err)
+			}
+			if i == 50 {
+				if _, err := w.srv.Publish(t.Context(), "chat", "said", "hello"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		got := poll()
+		n := strings.Count(got, `"move"`)
+		if n < 2 || n > 10 || !strings.Contains(got, `{"n":99,`) || strings.Contains(got, `{"n":1,`) {
+			t.Errorf("%d events: %.300s", n, got)
+		}
+		if !strings.Contains(got, `["said","hello"`) {
+			t.Error("an event of the other room is missing")
+		}
+		wantSeries(t, registry, map[string]float64{
+			`holdfast_frames_dropped_total{policy="drop-oldest"}`: float64(100 - n),
+			`holdfast_connections{transport="polling"}`:           1,
+		})
+	})
+}
