@@ -14,8 +14,8 @@ type room struct {
 	// Static.
 	hub  *Hub
 	name string
-	// overflow is set before anybody is in, and static from then on.
-	overflow RoomOverflow
+	// overflow is set before anybody is in, and static from then on. nil: close.
+	overflow *RoomOverflow
 
 	// Guarded by Hub.mu.
 	refs  int // memberships and joins
@@ -109,7 +109,9 @@ func (r *room) wakeAll() {
 func (r *room) subscribe() {
 	h := r.hub
 	if h.cfg.Overflow != nil {
-		r.overflow = h.cfg.Overflow(r.name)
+		if o := h.cfg.Overflow(r.name); o.Overflow != OverflowClose {
+			r.overflow = &o
+		}
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, subscribeTimeout)
 	defer cancel()

@@ -26,8 +26,8 @@ const maxKey = 64
 
 // key tells a room's events apart as far as they may take each other's place;
 // "" for a room where they don't.
-func (o RoomOverflow) key(ev *holdfast.Event) string {
-	if o.Overflow != OverflowLatest {
+func (o *RoomOverflow) key(ev *holdfast.Event) string {
+	if o == nil || o.Overflow != OverflowLatest {
 		return ""
 	}
 	key := make([]byte, 0, len(ev.Name)+1+maxKey)
@@ -53,8 +53,8 @@ func appendValue(key, value []byte) []byte {
 // apply gives the room's policy to a frame for the members of a group. It is
 // put on a copy, since the frame is the encoder's. The group is in the key as
 // well: a connection may be in the room by two namespaces, or in other rooms.
-func (o RoomOverflow) apply(f *Frame, g *group, key string) *Frame {
-	if o.Overflow == OverflowClose {
+func (o *RoomOverflow) apply(f *Frame, g *group, key string) *Frame {
+	if o == nil {
 		return f
 	}
 	own := &Frame{Text: f.Text, Binary: f.Binary, Wire: f.Wire, Overflow: o.Overflow}
