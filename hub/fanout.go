@@ -120,8 +120,10 @@ func (r *room) fanOut(ev *holdfast.Event) {
 		groups := r.groups // nothing is taken out while fanning is set
 		r.fanning = true
 		r.mu.Unlock()
-		timed := r.hub.startFanOut()
-		key, sent := r.overflow.key(ev), 0
+		began, sent, key := r.hub.startFanOut(), 0, ""
+		if r.overflow != nil {
+			key = r.overflow.key(ev)
+		}
 		for _, g := range groups {
 			if len(g.snapshot) == 0 {
 				continue
@@ -130,7 +132,9 @@ func (r *room) fanOut(ev *holdfast.Event) {
 			if frame == nil {
 				continue
 			}
-			frame = r.overflow.apply(frame, g, key)
+			if r.overflow != nil {
+				frame = r.overflow.apply(frame, g, key)
+			}
 			sent += len(g.snapshot)
 			for i := range g.snapshot {
 				if ev.Except != "" && g.snapshot[i].member.session.excepted(ev) {
@@ -139,7 +143,7 @@ func (r *room) fanOut(ev *holdfast.Event) {
 				g.snapshot[i].sink.Send(frame) // false: its owner closes the session
 			}
 		}
-		r.hub.endFanOut(timed, sent)
+		r.hub.endFanOut(began, sent)
 		r.mu.Lock()
 		r.fanning = false
 		for _, g := range groups {

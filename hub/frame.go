@@ -77,9 +77,10 @@ type Encoder interface {
 
 // Sink is the sending side of a session: usually a connection's queue.
 type Sink interface {
-	// Send queues f and never blocks. It returns false once the sink is
-	// closed, or when f does not fit; the sink then closes itself (with
-	// SLOW_CONSUMER), and its owner closes the session. It is called from many
+	// Send queues f, or drops it where its Overflow says so, and never blocks.
+	// It returns false once the sink is closed, or when f does not fit and may
+	// not be dropped; the sink then closes itself (with SLOW_CONSUMER), and its
+	// owner closes the session. It is called from many
 	// goroutines, but never with two events of one room at once, and must not
 	// call back into the hub.
 	Send(f *Frame) bool

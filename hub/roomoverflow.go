@@ -27,7 +27,7 @@ const maxKey = 64
 // key tells a room's events apart as far as they may take each other's place;
 // "" for a room where they don't.
 func (o *RoomOverflow) key(ev *holdfast.Event) string {
-	if o == nil || o.Overflow != OverflowLatest {
+	if o.Overflow != OverflowLatest {
 		return ""
 	}
 	key := make([]byte, 0, len(ev.Name)+1+maxKey)
@@ -54,10 +54,7 @@ func appendValue(key, value []byte) []byte {
 // put on a copy, since the frame is the encoder's. The group is in the key as
 // well: a connection may be in the room by two namespaces, or in other rooms.
 func (o *RoomOverflow) apply(f *Frame, g *group, key string) *Frame {
-	if o == nil {
-		return f
-	}
-	own := &Frame{Text: f.Text, Binary: f.Binary, Wire: f.Wire, Overflow: o.Overflow}
+	own := &Frame{Text: f.Text, Binary: f.Binary, Wire: f.Wire, Event: f.Event, Overflow: o.Overflow}
 	if o.Overflow == OverflowLatest {
 		own.Key = strconv.FormatUint(g.id, 36) + "\x00" + key
 	}

@@ -38,7 +38,7 @@ func TestRoomOverflowKey(t *testing.T) {
 		{"no object", "id", event("move", `[1]`), event("move", ``), true},
 		{"name and value run together", "id", event("move1", `{}`), event("move", `{"id":1}`), false},
 	} {
-		o := RoomOverflow{Overflow: OverflowLatest, Key: c.field}
+		o := &RoomOverflow{Overflow: OverflowLatest, Key: c.field}
 		a, b := o.key(c.a), o.key(c.b)
 		if (a == b) != c.same {
 			t.Errorf("%s: %q and %q", c.name, a, b)

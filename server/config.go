@@ -98,7 +98,8 @@ type Config struct {
 	// connection is admitted: 16,384.
 	MaxUnauthenticated int
 	// QueueBytes is how much may wait to be sent to one connection: 1 MiB.
-	// Over it, the connection ends with SLOW_CONSUMER.
+	// Over it, the connection ends with SLOW_CONSUMER, unless RoomPolicies let
+	// it miss events.
 	QueueBytes int
 	// MessageRate and MessageBurst bound what one connection sends: 100
 	// messages a second, 200 at once. A negative rate switches it off.

@@ -121,9 +121,10 @@ func (c *Conn) cause() error {
 	return c.err
 }
 
-// Send queues f and never blocks. It returns false once the session is over,
-// or when f does not fit into the queue: then the session is closed with
-// SLOW_CONSUMER, without sending what is queued. It is a hub.Sink.
+// Send queues f, or drops it where its Overflow says so, and never blocks. It
+// returns false once the session is over, or when f does not fit into the queue
+// and may not be dropped: then the session is closed with SLOW_CONSUMER, without
+// sending what is queued. It is a hub.Sink.
 func (c *Conn) Send(f *hub.Frame) bool {
 	wake, ok := c.queue.Push(f)
 	if !ok {
