@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/httpjson"
 	"github.com/holdfast-dev/holdfast/internal/jsonscan"
 )
 
@@ -35,10 +35,14 @@ func (s *Server) historyHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := s.readHistory(r)
-	s.answer(w, r, body, err)
+	if err != nil {
+		s.answer(w, r, nil, err)
+		return
+	}
+	httpjson.WriteEncoded(w, http.StatusOK, body)
 }
 
-func (s *Server) readHistory(r *http.Request) (json.RawMessage, error) {
+func (s *Server) readHistory(r *http.Request) ([]byte, error) {
 	room := r.PathValue("room")
 	if err := holdfast.CheckRoom(room); err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -52,7 +51,7 @@ func (s *Server) pollHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	_ = httpjson.Write(w, http.StatusOK, json.RawMessage(body)) // a client that has gone
+	httpjson.WriteEncoded(w, http.StatusOK, body)
 }
 
 // matches reports whether tag is in a list of entity tags (RFC 9110 §13.1.2).

@@ -72,7 +72,10 @@ func TestPoll(t *testing.T) {
 		if first.header.Get("Cache-Control") != "private, no-cache" || first.header.Get("Vary") != "Authorization, Cookie, Origin" {
 			t.Errorf("%v", first.header)
 		}
-		pos := w.publish("a", "one", map[string]int{"n": 1})
+		pos, err := w.srv.PublishEvent(t.Context(), holdfast.Event{Room: "a", Name: "one", Data: json.RawMessage(`{"n" : "<1>"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
 		w.publish("b", "two", nil)
 		synctest.Wait()
 		time.Sleep(time.Millisecond)
@@ -82,7 +85,7 @@ func TestPoll(t *testing.T) {
 		if got := p.names(t); !slices.Equal(got, []string{"one", "two", "three"}) || time.Since(start) != time.Millisecond {
 			t.Errorf("%v after %v", got, time.Since(start))
 		}
-		if want := eventJSON("a", "one", `{"n":1}`, pos); string(p.Events[0]) != want {
+		if want := eventJSON("a", "one", `{"n" : "<1>"}`, pos); string(p.Events[0]) != want {
 			t.Errorf("%s, want %s", p.Events[0], want)
 		}
 		// Nothing comes: it is held, 25 s or as asked for.

@@ -100,6 +100,10 @@ func Write(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
+// WriteEncoded is Write for JSON that is encoded already, which it sends as it
+// is.
+func WriteEncoded(w http.ResponseWriter, status int, text []byte) { writeBody(w, status, text) }
+
 func writeBody(w http.ResponseWriter, status int, text []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
