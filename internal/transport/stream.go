@@ -2,10 +2,8 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -39,6 +37,7 @@ type Stream struct {
 	over     bool           // nothing is queued any more
 	err      *holdfast.Error
 	closeBy  time.Time                // once over: when the last write must end
+	writeBy  time.Time                // when the write under way must end; zero: none is
 	response *http.ResponseController // nil but while run runs
 }
 
@@ -83,8 +82,18 @@ func (s *Stream) Pace(ctx context.Context) error { return s.queue.Wait(ctx, 0) }
 // counts.
 func (s *Stream) Close(err *holdfast.Error) { s.end(err, true) }
 
-// lostPeer is why a stream ends whose peer has gone.
-func lostPeer(err error) *holdfast.Error { return lost(err).err }
+// lose ends a stream that nothing can be written to any more: the peer has
+// gone, or did not read in time, which net/http tells in the same way.
+func (s *Stream) lose(err error) {
+	s.mu.Lock()
+	late := !s.writeBy.IsZero() && !time.Now().Before(s.writeBy)
+	s.mu.Unlock()
+	if late {
+		s.end(holdfast.SlowConsumer.New(), false)
+		return
+	}
+	s.end(lost(err).err, false)
+}
 
 // end ends the stream. Only the first call decides how.
 func (s *Stream) end(err *holdfast.Error, flush bool) {
@@ -199,11 +208,8 @@ func (s *Stream) run(w http.ResponseWriter) {
 	s.response = nil // it must not be used any more once the handler has returned
 	s.mu.Unlock()
 	_ = response.SetWriteDeadline(time.Time{}) // for what follows on a connection that is kept
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.end(holdfast.SlowConsumer.New(), false)
-	case err != nil:
-		s.end(lostPeer(err), false)
+	if err != nil {
+		s.lose(err)
 	}
 }
 
@@ -267,8 +273,10 @@ func (s *Stream) flush(w http.ResponseWriter, response *http.ResponseController,
 	if err == nil {
 		err = response.Flush()
 	}
-	// On HTTP/2 a deadline ends the stream even when nothing is being written.
-	s.limitWrite(response, false)
+	if err == nil {
+		// On HTTP/2 a deadline ends the stream even when nothing is being written.
+		s.limitWrite(response, false)
+	}
 	return err
 }
 
@@ -284,5 +292,6 @@ func (s *Stream) limitWrite(response *http.ResponseController, limit bool) {
 	if s.over && (by.IsZero() || s.closeBy.Before(by)) {
 		by = s.closeBy
 	}
+	s.writeBy = by
 	_ = response.SetWriteDeadline(by)
 }

@@ -164,7 +164,7 @@ func (h *Streams) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer h.leave(s)
 	// The request's context ends when the peer goes, whatever is under way.
-	stop := context.AfterFunc(r.Context(), func() { s.end(lostPeer(r.Context().Err()), false) })
+	stop := context.AfterFunc(r.Context(), func() { s.lose(r.Context().Err()) })
 	defer stop()
 	receiver, err := h.cfg.Open(s)
 	if err == nil && receiver == nil {
