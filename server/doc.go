@@ -9,8 +9,9 @@
 //	http.ListenAndServe("127.0.0.1:8080", srv)
 //
 // Clients are those of Socket.IO v5 (Engine.IO v4) in any language, over
-// WebSocket and HTTP long-polling. docs/protocol.md has what they and the
-// server say to each other.
+// WebSocket and HTTP long-polling; those of the plain WebSocket; and, to listen,
+// any HTTP client, by Server-Sent Events or by polling. docs/protocol.md has what
+// they and the server say to each other.
 //
 // Order. The handlers of one connection run one after another, in the order
 // in which its events arrived; those of different connections run at the same

@@ -106,6 +106,12 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 		_, _, body := w.request("GET", "/socket.io/?EIO=4&transport=polling&sid="+canary+"&token="+canary, "")
 		said = append(said, body)
+		for _, path := range []string{"/events?room=r", "/poll?room=r", "/events?room=r&since=" + canary, "/poll?wait=0&room=r&since=" + canary} {
+			for _, query := range []string{"", "&token=" + canary, "&token=" + good + canary, "&token=" + good} {
+				_, h, body := w.get(path+query, "Cookie", "other="+canary)
+				said = append(said, body, fmt.Sprint(h))
+			}
+		}
 		synctest.Wait()
 
 		// What the client itself sent as a namespace or an event may be told to it.

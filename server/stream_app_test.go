@@ -234,3 +234,19 @@ func streamAfterWarning(t *testing.T, s *stream) member {
 	expect(t, m, happening{"expiring", "expiry", "4"})
 	return m
 }
+
+// An idle stream costs one goroutine of ours, which is the request's own.
+func TestIdleStreamsCostOneGoroutine(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{ConnectionsPerUser: -1})
+		const n = 100
+		for range n {
+			w.listen("alice", "?room=r")
+		}
+		time.Sleep(20 * time.Second) // past the first keep-alive
+		synctest.Wait()
+		if got := serverGoroutines(); got < n || got > n+5 {
+			t.Errorf("%d streams cost %d goroutines", n, got)
+		}
+	})
+}

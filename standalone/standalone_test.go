@@ -397,3 +397,37 @@ func TestNotReady(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Streams and polls that wait do not hold up Shutdown: they are told.
+func TestShutdownWithListeners(t *testing.T) {
+	cfg := accounts(t)
+	cfg.Authenticator = auth.Func(func(context.Context, auth.Credential) (*holdfast.Identity, error) {
+		return &holdfast.Identity{User: "alice", Permissions: holdfast.Permissions{Rooms: holdfast.MustRoomList("**")}}, nil
+	})
+	s, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := httptest.NewServer(s)
+	defer site.Close()
+	first := get(s, "/poll?room=r").Body.String()
+	_, cursor, _ := strings.Cut(first, `"cursor":"`)
+	cursor, _, _ = strings.Cut(cursor, `"`)
+	stream, err := http.Get(site.URL + "/events?room=r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	polled := make(chan string, 1)
+	go func() { polled <- get(s, "/poll?room=r&since="+cursor).Body.String() }()
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	text, err := io.ReadAll(stream.Body)
+	if err != nil || !strings.Contains(string(text), "event: auth_closing\ndata: {\"type\":\"auth_closing\",\"code\":\"GOING_AWAY\"") {
+		t.Errorf("%s %v", text, err)
+	}
+	if text := <-polled; !strings.Contains(text, `"code":"GOING_AWAY"`) {
+		t.Errorf("%s", text)
+	}
+}

@@ -1,7 +1,7 @@
 // Package transport is the server side of Engine.IO, version 4: sessions over
 // WebSocket, over HTTP long-polling, and the upgrade from one to the other; and
-// of plain WebSockets with nothing in between. It knows nothing of what the
-// messages mean.
+// of plain WebSockets with nothing in between, and of Server-Sent Events. It
+// knows nothing of what the messages mean.
 //
 // An Engine, or a Plain, is an http.Handler that opens a Conn for each session
 // and hands its messages to a Receiver. What is sent to a Conn goes through a bounded
