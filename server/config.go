@@ -118,8 +118,9 @@ type Config struct {
 	// UnauthenticatedPerAddress bounds the connections of one address that
 	// are not admitted yet: 100. Negative: no limit.
 	UnauthenticatedPerAddress int
-	// AdmissionRate bounds new connections a second from one address: 200,
-	// with a burst of five times as many. Negative: no limit.
+	// AdmissionRate bounds new connections a second from one address, and
+	// apart from them calls of PollPath: 200, with a burst of five times as
+	// many. Negative: no limit.
 	AdmissionRate float64
 	// TotalAdmissionRate bounds new connections a second from everywhere:
 	// 5,000, with a burst of twice as many. Negative: no limit.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/guard"
 	"github.com/holdfast-dev/holdfast/internal/httpjson"
 	"github.com/holdfast-dev/holdfast/internal/jsonws"
 )
@@ -23,6 +24,7 @@ const (
 	defaultWait = 25 * time.Second
 	pollEvents  = 256     // of one answer; the rest comes with the next
 	pollBytes   = 1 << 20 // likewise, unless one event alone is larger
+	pollWrite   = 30 * time.Second
 )
 
 // pollHTTP is GET /poll?room=…&since=CURSOR&wait=SECONDS. No call depends on
@@ -34,7 +36,12 @@ func (s *Server) pollHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.onlyGET(w, r) {
 		return
 	}
+	// A server's timeouts are about requests that are answered at once.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Time{})
 	a, err := s.poll(r)
+	_ = control.SetWriteDeadline(time.Now().Add(pollWrite)) // the server lifts it after the request
 	if err != nil {
 		if r.Context().Err() == nil { // somebody is there to be told
 			s.answer(w, r, nil, err)
@@ -69,7 +76,7 @@ func matches(lists []string, tag string) bool {
 
 // poll makes the answer to a call, which may take up to maxWait.
 func (s *Server) poll(r *http.Request) (*pollAnswer, error) {
-	if err := s.checkPlain(r); err != nil {
+	if err := s.checkPoll(r); err != nil {
 		return nil, err
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -113,6 +120,21 @@ func (s *Server) poll(r *http.Request) (*pollAnswer, error) {
 		return a, nil
 	}
 	return a, s.hold(r.Context(), identity, a)
+}
+
+// checkPoll looks at a poll before any work is done on it. Polls have a rate of
+// their own, so that they don't use up that of connections.
+func (s *Server) checkPoll(r *http.Request) error {
+	if err := s.origins.Check(r); err != nil {
+		return err
+	}
+	if s.draining.Load() {
+		return errDraining()
+	}
+	if s.pollsPerAddress != nil {
+		return s.pollsPerAddress.Allow(guard.Network(s.proxies.ClientIP(r)))
+	}
+	return nil
 }
 
 // parseWait reads how long a call may be held.

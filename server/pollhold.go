@@ -139,7 +139,7 @@ func (b *pollBook) enter(identity *holdfast.Identity, cancel context.CancelCause
 	user := identity.User
 	switch {
 	case b.closed:
-		return nil, &holdfast.Error{Code: holdfast.GoingAway, Message: "The server is going away", RetryAfter: time.Second}
+		return nil, errDraining()
 	case user != "" && b.perUser > 0 && b.users[user] >= b.perUser:
 		err := holdfast.Errorf(holdfast.ConnectionLimit, "A user may have %d polls that wait", b.perUser)
 		err.RetryAfter = 5 * time.Second
@@ -198,9 +198,7 @@ func (b *pollBook) close(ctx context.Context) error {
 	if idle == nil {
 		return nil
 	}
-	b.end(func(*holdfast.Identity) *holdfast.Error {
-		return &holdfast.Error{Code: holdfast.GoingAway, Message: "The server is going away", RetryAfter: time.Second}
-	})
+	b.end(func(*holdfast.Identity) *holdfast.Error { return errDraining() })
 	select {
 	case <-idle:
 		return nil

@@ -46,6 +46,7 @@ type Server struct {
 	refusals        *guard.Delays[netip.Prefix]
 	unauthenticated counter
 	polls           pollBook
+	pollsPerAddress *guard.Limiter[netip.Prefix]
 
 	ids     *eventIDs
 	metrics *metrics     // nil: nothing is measured
@@ -111,7 +112,9 @@ func New(cfg Config) (*Server, error) {
 	s.unauthenticated.limit = cfg.UnauthenticatedPerAddress
 	s.polls.perUser = cfg.ConnectionsPerUser
 	if cfg.AdmissionRate > 0 {
-		s.perAddress = guard.NewLimiter[netip.Prefix](guard.LimiterConfig{Rate: rate.Limit(cfg.AdmissionRate), Burst: int(max(1, 5*cfg.AdmissionRate))})
+		limit := guard.LimiterConfig{Rate: rate.Limit(cfg.AdmissionRate), Burst: int(max(1, 5*cfg.AdmissionRate))}
+		s.perAddress = guard.NewLimiter[netip.Prefix](limit)
+		s.pollsPerAddress = guard.NewLimiter[netip.Prefix](limit)
 	}
 	if cfg.TotalAdmissionRate > 0 {
 		s.overall = rate.NewLimiter(rate.Limit(cfg.TotalAdmissionRate), int(max(1, 2*cfg.TotalAdmissionRate)))
@@ -279,7 +282,7 @@ func (s *Server) check(r *http.Request) (err error) {
 // checkNew looks at the request for a new connection.
 func (s *Server) checkNew(r *http.Request) error {
 	if s.draining.Load() {
-		return &holdfast.Error{Code: holdfast.GoingAway, Message: "The server is going away", RetryAfter: time.Second}
+		return errDraining()
 	}
 	if s.perAddress != nil {
 		if err := s.perAddress.Allow(guard.Network(s.proxies.ClientIP(r))); err != nil {
@@ -290,6 +293,11 @@ func (s *Server) checkNew(r *http.Request) error {
 		return &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many new connections", RetryAfter: time.Second}
 	}
 	return nil
+}
+
+// errDraining refuses what comes during Shutdown.
+func errDraining() *holdfast.Error {
+	return &holdfast.Error{Code: holdfast.GoingAway, Message: "The server is going away", RetryAfter: time.Second}
 }
 
 // checkPlain is check for /ws, /ws/topic and /events, where every request is a

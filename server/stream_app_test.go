@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -177,19 +178,59 @@ func TestStreamSlowReader(t *testing.T) {
 	})
 }
 
+// second serves the same server once more, by other protocols, with timeouts
+// that are too short for what is held. It returns a client.
+func (w *world) second(protocols *http.Protocols) *http.Client {
+	network := memnet.Listen()
+	second := &http.Server{Handler: w.srv, Protocols: protocols, ReadTimeout: 3 * time.Second, WriteTimeout: 3 * time.Second}
+	done := make(chan error, 1)
+	go func() { done <- second.Serve(network) }()
+	client := &http.Client{Transport: &http.Transport{DialContext: network.DialContext, Protocols: protocols}}
+	w.t.Cleanup(func() {
+		client.CloseIdleConnections()
+		second.Close()
+		<-done
+	})
+	return client
+}
+
+// A poll is held longer than a server's timeouts for requests.
+func TestPollOutlivesTimeouts(t *testing.T) {
+	for _, set := range []func(*http.Protocols, bool){(*http.Protocols).SetHTTP1, (*http.Protocols).SetUnencryptedHTTP2} {
+		in(t, func(t *testing.T) {
+			w := newWorld(t, server.Config{})
+			var protocols http.Protocols
+			set(&protocols, true)
+			client := w.second(&protocols)
+			cursor := w.poll("alice", "?room=r").Cursor
+			for range 3 {
+				req, err := http.NewRequest("GET", "http://holdfast.test/poll?room=r&since="+cursor, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Authorization", "Bearer "+token(t, "alice", time.Hour))
+				start := time.Now()
+				resp, err := client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode != 200 || time.Since(start) != 25*time.Second {
+					t.Errorf("%s: %d %s after %v (%v)", resp.Proto, resp.StatusCode, body, time.Since(start), err)
+				}
+			}
+		})
+	}
+}
+
 // HTTP/2 has many streams on one connection; each ends by itself.
 func TestStreamHTTP2(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t, server.Config{})
 		var protocols http.Protocols
 		protocols.SetUnencryptedHTTP2(true)
-		network := memnet.Listen()
-		second := &http.Server{Handler: w.srv, Protocols: &protocols}
-		done := make(chan error, 1)
-		go func() { done <- second.Serve(network) }()
-		t.Cleanup(func() { second.Close(); <-done })
-		client := &http.Client{Transport: &http.Transport{DialContext: network.DialContext, Protocols: &protocols}}
-		t.Cleanup(client.CloseIdleConnections)
+		client := w.second(&protocols)
 		bearer := func(user string, ttl time.Duration) []string {
 			return []string{"Authorization", "Bearer " + token(t, user, ttl)}
 		}

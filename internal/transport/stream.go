@@ -200,7 +200,7 @@ func (s *Stream) run(w http.ResponseWriter) {
 	receiver := s.receiver
 	s.mu.Unlock()
 	w.WriteHeader(http.StatusOK)
-	err := response.Flush()
+	err := s.flush(w, response, nil)
 	if err == nil {
 		err = s.write(w, response, receiver)
 	}
