@@ -149,6 +149,31 @@ func TestSlowHooksHoldUpTheirOwn(t *testing.T) {
 	})
 }
 
+// A function may ask the client itself, whose answer comes in meanwhile.
+func TestHookAsksTheClient(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		confirm := func(ctx context.Context, c *server.Conn, what string) error {
+			ok, err := server.Ask[bool](ctx, c, "confirm", what)
+			if err == nil && !ok {
+				err = holdfast.Forbidden.New()
+			}
+			return err
+		}
+		w.srv.OnJoin(func(ctx context.Context, j *server.Join) error { return confirm(ctx, j.Conn, j.Room) })
+		w.srv.OnPublish(func(ctx context.Context, p *server.Publish) error { return confirm(ctx, p.Conn, p.Event.Name) })
+		p := w.connect("alice")
+		p.send(`421["room:join",{"room":"r"}]`)
+		p.want(`420["confirm","r"]`)
+		p.send(`430[true]`)
+		p.want(`431[{"ok":true`)
+		p.send(`422["room:publish",{"room":"r","event":"e"}]`)
+		p.want(`421["confirm","e"]`)
+		p.send(`431[false]`)
+		p.want(`432[{"ok":false,"error":{"message":"`)
+	})
+}
+
 // A client that joins and leaves faster than the program can be told waits.
 func TestLineIsBounded(t *testing.T) {
 	in(t, func(t *testing.T) {

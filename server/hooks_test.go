@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/server"
 )
 
@@ -223,6 +224,102 @@ func TestPublishChanged(t *testing.T) {
 		m := p.want(`42["e12",{"by":"alice"},{"room":"r",`)
 		if !strings.HasSuffix(m, `"offset":1,"id":"i","from":"alice"}]`) {
 			t.Errorf("got %s", m)
+		}
+	})
+}
+
+// The error of OnDisconnect tells why a connection ended, on every transport.
+func TestDisconnectReasons(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(t *testing.T, w *world, p *peer)
+		code string
+	}{
+		{"client closes", func(_ *testing.T, _ *world, p *peer) { p.conn.Close(1000, "") }, "-"},
+		{"cut off", func(_ *testing.T, _ *world, p *peer) { p.conn.CloseNow() }, "GOING_AWAY"},
+		{"silent", func(*testing.T, *world, *peer) { <-time.After(2 * time.Minute) }, "GOING_AWAY"},
+		{"expired", func(_ *testing.T, _ *world, p *peer) {
+			for {
+				if _, err := p.tryRecv(); err != nil {
+					return
+				}
+			}
+		}, "TOKEN_EXPIRED"},
+		{"revoked", func(t *testing.T, w *world, _ *peer) {
+			if err := w.srv.Revoke(t.Context(), auth.Revocation{User: "alice"}); err != nil {
+				t.Error(err)
+			}
+		}, "SESSION_REVOKED"},
+		{"closed by the program", func(_ *testing.T, w *world, _ *peer) {
+			for c := range w.srv.Conns() {
+				c.Close(holdfast.Conflict)
+			}
+		}, "CONFLICT"},
+		{"closed by the program, in order", func(_ *testing.T, w *world, _ *peer) {
+			for c := range w.srv.Conns() {
+				c.Close(nil)
+			}
+		}, "-"},
+		{"shut down", func(t *testing.T, w *world, p *peer) {
+			go p.wantClose(1001, "GOING_AWAY")
+			if err := w.srv.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}, "GOING_AWAY"},
+		{"bad message", func(_ *testing.T, _ *world, p *peer) { p.sendBinary([]byte{1}) }, "PROTOCOL_ERROR"},
+	} {
+		for _, transport := range []string{"socket.io", "ws"} {
+			t.Run(tc.name+" "+transport, func(t *testing.T) {
+				in(t, func(t *testing.T) {
+					w := newWorld(t, server.Config{})
+					j := new(journal)
+					j.follow(w.srv)
+					var p *peer
+					if transport == "ws" {
+						p = w.plainUser("alice")
+						p.send(`{"type":"join","room":"r","ref":1}`)
+						p.want(`{"type":"ok"`)
+					} else {
+						p = w.connect("alice")
+						p.send(`421["room:join",{"room":"r"}]`)
+						p.want("431[")
+					}
+					tc.end(t, w, p)
+					<-time.After(10 * time.Second) // for a close that nobody answers
+					synctest.Wait()
+					want := "connected alice\njoined alice r 0\nleave alice r true " + tc.code +
+						"\ndisconnect alice " + tc.code + "\ndisconnected alice " + tc.code
+					if got := j.take(); got != want {
+						t.Errorf("told\n%s\nwant\n%s", got, want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A namespace has its own connections, and its own ends of them.
+func TestDisconnectOfNamespace(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		j := new(journal)
+		w.srv.OnDisconnect(func(_ context.Context, c *server.Conn, err error) { j.add("main %s %v", c.Namespace(), err) })
+		w.srv.Of("/chat").OnDisconnect(func(_ context.Context, c *server.Conn, err error) { j.add("chat %s %v", c.Namespace(), err) })
+		w.srv.Observe(server.Observer{Disconnected: func(_ context.Context, c *server.Conn, _ error) { j.add("any %s", c.Namespace()) }})
+		p := w.connect("alice")
+		p.send(`40/chat,{"token":"` + token(t, "alice", time.Hour) + `"}`)
+		p.want(`40/chat,`)
+		p.want(`42/chat,["auth:session"`)
+		p.send("41/chat,")
+		p.quiet()
+		synctest.Wait()
+		if got := j.take(); got != "chat /chat <nil>\nany /chat" {
+			t.Errorf("told %s", got)
+		}
+		p.conn.Close(1000, "")
+		synctest.Wait()
+		if got := j.take(); got != "main / <nil>\nany /" {
+			t.Errorf("told %s", got)
 		}
 	})
 }

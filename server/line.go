@@ -116,6 +116,15 @@ func (c *Conn) ended(room string, err *holdfast.Error) {
 	set := c.link.srv.hooks.load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(set.observers) > 0 {
+		c.tellLeft(set, room, err)
+	}
+	c.line.stays--
+	c.endLine()
+}
+
+// tellLeft adds what the observers hear of the end of a stay. c.mu is held.
+func (c *Conn) tellLeft(set hookSet, room string, err *holdfast.Error) {
 	leave := Leave{Conn: c, Room: room, Err: err}
 	if c.line.left && err != nil && err.Code == holdfast.GoingAway {
 		leave.Disconnected, leave.Err = true, holdfast.AsError(c.line.why)
@@ -125,8 +134,6 @@ func (c *Conn) ended(room string, err *holdfast.Error) {
 			c.push("left", func(ctx context.Context) { o.Left(ctx, leave) })
 		}
 	}
-	c.line.stays--
-	c.endLine()
 }
 
 // pass opens the line of a Conn that the OnConnect functions let in.
