@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -205,4 +207,36 @@ func TestExcept(t *testing.T) {
 		}
 		alice.quiet()
 	})
+}
+
+// Members have the presence data that an OnJoin function gave them.
+func TestRoomMembers(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		w.srv.OnJoin(func(_ context.Context, j *server.Join) error {
+			j.Presence = json.RawMessage(`{"seat":"` + j.Identity.User + `"}`)
+			return nil
+		})
+		for _, user := range []string{"bob", "alice", "alice"} {
+			p := w.connect(user)
+			p.send(`421["room:join",{"room":"r"}]`)
+			p.want("431[")
+		}
+		got, err := w.srv.Room("r").Members(t.Context())
+		if text := fmt.Sprintf("%s %v", marshal(t, got), err); text != `[{"id":"alice","data":{"seat":"alice"},"connections":2},{"id":"bob","data":{"seat":"bob"},"connections":1}] <nil>` {
+			t.Errorf("got %s", text)
+		}
+		if _, err := w.srv.Room("").Members(t.Context()); !errors.Is(err, holdfast.InvalidArgument) {
+			t.Errorf("a bad name: %v", err)
+		}
+	})
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
