@@ -14,13 +14,18 @@ func (s *Session) Remove(room string, err *holdfast.Error) {
 	}
 }
 
-// In reports whether the session is in a room; one that it is still joining
-// does not count.
+// In reports whether the session is in a room: from the answer to its join,
+// which may be before Join returns, to the end.
 func (s *Session) In(room string) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	m := s.member(room)
-	return m != nil && m.phase == phaseLive
+	s.mu.Unlock()
+	if m == nil {
+		return false
+	}
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return m.entered
 }
 
 // Check reports why Publish would refuse ev at once, whoever publishes it.
