@@ -16,7 +16,7 @@ import (
 	"github.com/holdfast-dev/holdfast/server"
 )
 
-// everywhere is a user who may be in every room.
+// everywhere admits a user who may be in every room.
 var everywhere = auth.Func(func(context.Context, auth.Credential) (*holdfast.Identity, error) {
 	return &holdfast.Identity{User: "alice", Expires: time.Now().Add(time.Hour),
 		Permissions: holdfast.Permissions{Rooms: holdfast.MustRoomList("**")}}, nil
