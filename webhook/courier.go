@@ -20,14 +20,17 @@ const (
 )
 
 // courier delivers one target's messages. One goroutine, run, owns the fields
-// below; each attempt has a goroutine of its own, which hands back a report.
+// below; each attempt has a goroutine of its own, which hands back a report,
+// and so has each use of the outbox: attempts go on while it is slow.
 type courier struct {
 	d      *Dispatcher
 	target *target
 	lease  time.Duration
 	woken  chan struct{} // holds one
-	// reports has room for all that run.
+	// reports has room for all that run; found and settled for one each.
 	reports chan report
+	found   chan finding
+	settled chan error
 
 	// Owned by run.
 	keys      map[string][]claimed // what is claimed; the first of each key runs, or is ready to
@@ -35,9 +38,13 @@ type courier struct {
 	claims    int                  // entries in keys
 	running   int
 	unsettled []Outcome
+	settling  []Outcome       // being settled; nil for none
+	claiming  bool            // a claim is under way
 	next      time.Time       // when there may be something to claim
 	hungry    bool            // there was more than there was room for
+	draining  bool            // Shutdown has begun
 	trouble   map[string]bool // calls of the outbox that failed last
+	pause     time.Time       // until when a Settle that failed is not repeated
 }
 
 // claimed is an entry that is this courier's for a while.
@@ -52,9 +59,18 @@ type report struct {
 	outcome Outcome
 }
 
+// finding is what a claim has brought.
+type finding struct {
+	at      time.Time // when it began
+	entries []Entry
+	next    time.Time
+	err     error
+}
+
 func newCourier(d *Dispatcher, t *target) *courier {
 	return &courier{
-		d: d, target: t, woken: make(chan struct{}, 1), reports: make(chan report, t.Concurrency),
+		d: d, target: t, woken: make(chan struct{}, 1),
+		reports: make(chan report, t.Concurrency), found: make(chan finding, 1), settled: make(chan error, 1),
 		// Time for some of one key, one after the other.
 		lease: 4*t.Timeout + 2*settleTimeout,
 		keys:  make(map[string][]claimed),
@@ -75,59 +91,84 @@ func (c *courier) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	drain := c.d.drain
-	for draining := false; ; {
-		c.settle()
-		if !draining || c.d.volatile && c.d.ctx.Err() == nil {
+	for {
+		// An outbox that ends with the process is emptied, of what is due.
+		if !c.draining || c.d.volatile && c.d.ctx.Err() == nil {
 			c.claim()
 		} else {
 			c.putBack()
 			c.next = time.Now().Add(c.d.cfg.Poll)
 		}
+		c.settle()
 		c.start()
-		if draining && c.running == 0 && c.claims == 0 {
-			c.settle()
+		if c.draining && c.running == 0 && c.claims == 0 && !c.claiming && c.settling == nil && (len(c.unsettled) == 0 || c.trouble["settle"]) {
 			return
 		}
-		timer.Reset(max(0, time.Until(c.next)))
+		wait := max(0, time.Until(c.next))
+		if c.claiming { // what it brings wakes
+			wait = c.d.cfg.Poll
+		}
+		timer.Reset(wait)
 		select {
 		case <-c.woken:
 			c.next = time.Now()
 		case <-timer.C:
+		case f := <-c.found:
+			c.take(f)
+		case err := <-c.settled:
+			c.afterSettle(err)
 		case r := <-c.reports:
-			c.take(r)
+			c.finish(r)
+			for more := true; more; { // what else there is, for one Settle
+				select {
+				case r := <-c.reports:
+					c.finish(r)
+				default:
+					more = false
+				}
+			}
 		case <-drain:
-			draining, drain = true, nil
+			c.draining, drain = true, nil
 			c.next = time.Now()
 		}
 	}
 }
 
-// claim takes what is due, as much as there is room for; a few at a time would
-// cost a call each.
+// claim asks for what is due, as much as there is room for; a few at a time
+// would cost a call each.
 func (c *courier) claim() {
 	now := time.Now()
-	if c.next.After(now) {
+	if c.claiming || c.next.After(now) {
 		return
 	}
-	room := claimLimit - c.claims - len(c.unsettled)
-	if c.hungry = room < claimLimit/4; c.hungry {
-		c.next = now.Add(c.d.cfg.Poll) // a report comes before that
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
-	defer cancel()
-	entries, next, err := c.d.cfg.Outbox.Claim(ctx, c.target.Name, room, c.lease)
-	if c.failed("claim", err) {
-		c.next = now.Add(troublePause)
-		return
-	}
+	room := claimLimit - c.claims - len(c.unsettled) - len(c.settling)
 	c.next = now.Add(c.d.cfg.Poll)
-	if !next.IsZero() && next.Before(c.next) {
-		c.next = next
+	if c.hungry = room < claimLimit/4; c.hungry {
+		return // a report comes before that
 	}
-	for _, e := range entries {
+	c.claiming = true
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+		defer cancel()
+		f := finding{at: now}
+		f.entries, f.next, f.err = c.d.cfg.Outbox.Claim(ctx, c.target.Name, room, c.lease)
+		c.found <- f
+	}()
+}
+
+// take takes what a claim has brought.
+func (c *courier) take(f finding) {
+	c.claiming = false
+	if c.failed("claim", f.err) {
+		c.next = time.Now().Add(troublePause)
+		return
+	}
+	if !f.next.IsZero() && f.next.Before(c.next) {
+		c.next = f.next
+	}
+	for _, e := range f.entries {
 		waiting, known := c.keys[e.Key]
-		c.keys[e.Key] = append(waiting, claimed{e, now.Add(c.lease)})
+		c.keys[e.Key] = append(waiting, claimed{e, f.at.Add(c.lease)})
 		c.claims++
 		if !known {
 			c.ready = append(c.ready, e.Key)
@@ -162,8 +203,8 @@ func (c *courier) forget(key string) {
 	delete(c.keys, key)
 }
 
-// take notes what came of an attempt.
-func (c *courier) take(r report) {
+// finish notes what came of an attempt.
+func (c *courier) finish(r report) {
 	c.running--
 	c.unsettled = append(c.unsettled, r.outcome)
 	c.forget(r.key)
@@ -195,31 +236,38 @@ func (c *courier) putBack() {
 	}
 }
 
-// settle stores what came of attempts, of all that there are together. What
-// can't be stored waits; if it takes longer than the lease, it is delivered
-// again.
+// settle stores what came of attempts, of all that there are together.
 func (c *courier) settle() {
-	for drained := false; !drained; {
-		select {
-		case r := <-c.reports:
-			c.take(r)
-		default:
-			drained = true
-		}
-	}
-	if len(c.unsettled) == 0 {
+	now := time.Now()
+	if c.settling != nil || len(c.unsettled) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
-	defer cancel()
-	err := c.d.cfg.Outbox.Settle(ctx, c.unsettled)
+	if c.pause.After(now) {
+		if c.pause.Before(c.next) {
+			c.next = c.pause
+		}
+		return
+	}
+	c.settling, c.unsettled = c.unsettled, nil
+	outcomes := c.settling
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+		defer cancel()
+		c.settled <- c.d.cfg.Outbox.Settle(ctx, outcomes)
+	}()
+}
+
+// afterSettle goes on. What could not be stored waits; if it takes longer than
+// the lease, it is delivered again.
+func (c *courier) afterSettle(err error) {
 	if c.failed("settle", err) {
-		if soon := time.Now().Add(troublePause); soon.Before(c.next) {
-			c.next = soon
-		}
-		return
+		c.unsettled = append(c.settling, c.unsettled...)
+		c.pause = time.Now().Add(troublePause)
 	}
-	c.unsettled = nil
+	c.settling = nil
+	if c.hungry {
+		c.next = time.Now()
+	}
 }
 
 // failed reports whether the outbox has failed, and logs the first of a row.
