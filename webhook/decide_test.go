@@ -147,14 +147,15 @@ func TestDeadDecider(t *testing.T) {
 			text(`{"allow":true}`)(w, m)
 		})
 		w := newWorld(t, Config{Targets: []Target{{Decide: questions()}}}, b)
-		ask := func() (err error, took time.Duration) {
+		ask := func() (took time.Duration, err error) {
 			began := time.Now()
-			return w.DecideJoin(t.Context(), Peer{}, "a"), time.Since(began)
+			err = w.DecideJoin(t.Context(), Peer{}, "a")
+			return time.Since(began), err
 		}
 		var all sync.WaitGroup
 		for range 500 {
 			all.Go(func() {
-				if err, took := ask(); !errors.Is(err, holdfast.Internal) || took > DefaultDecideTimeout {
+				if took, err := ask(); !errors.Is(err, holdfast.Internal) || took > DefaultDecideTimeout {
 					t.Errorf("%v after %v", err, took)
 				}
 			})
@@ -165,7 +166,7 @@ func TestDeadDecider(t *testing.T) {
 		}
 		slow, asked := 0, 0
 		for range 1000 { // 100 s
-			err, took := ask()
+			took, err := ask()
 			if !errors.Is(err, holdfast.Internal) {
 				t.Fatalf("%v", err)
 			}
@@ -182,7 +183,7 @@ func TestDeadDecider(t *testing.T) {
 		mu.Unlock()
 		time.Sleep(gateMaxPause)
 		for range 10 {
-			if err, took := ask(); err != nil || took > 0 {
+			if took, err := ask(); err != nil || took > 0 {
 				t.Errorf("%v after %v", err, took)
 			}
 		}

@@ -92,7 +92,7 @@ func (r tracer) Start(ctx context.Context, name string, o ...trace.SpanStartOpti
 	config := trace.NewSpanStartConfig(o...)
 	for _, a := range config.Attributes() {
 		if a.Key != "holdfast.webhook.id" {
-			name += " " + a.Value.Emit()
+			name += " " + a.Value.String()
 		}
 	}
 	r.begun <- name
