@@ -57,7 +57,7 @@ func newMetrics(s *Server, registerer prometheus.Registerer) *metrics {
 		admissions:  counter("holdfast_admissions_total", "Connections that were admitted, each namespace by itself."),
 		refusals:    counters("holdfast_refusals_total", "What was refused, by where and why.", "where", "code"),
 		closed:      counters("holdfast_connections_closed_total", "Connections that ended, by code; \"none\" where the client left in order.", "code"),
-		refreshes:   counters("holdfast_refreshes_total", "Refreshes of a connection's token in checkpoint.", "result"),
+		refreshes:   counters("holdfast_refreshes_total", "Refreshes of a connection's token in place.", "result"),
 		revocations: counter("holdfast_revocations_total", "Revocations that were applied here."),
 		admission: seconds("holdfast_admission_duration_seconds", "Time from a credential to the admission, of those admitted.",
 			.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10),
