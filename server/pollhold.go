@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,15 +92,18 @@ func (p *pollSink) Send(f *hub.Frame) bool {
 	return ok
 }
 
-// joined notes where a join has brought the poll.
+// joined notes where a join has brought the poll. What came of a replay that
+// could not be finished lies before the gap, and is left out.
 func (p *pollSink) joined(j hub.Joined) {
 	p.mu.Lock()
 	lost := j.Recovered != nil && !*j.Recovered && !p.over
+	if lost {
+		a := p.answer
+		a.events = slices.DeleteFunc(a.events, func(f *hub.Frame) bool { return f.Event.Room == j.Room })
+		a.resets = append(a.resets, j.Room)
+	}
 	if !p.over {
 		p.answer.cursor.move(j.Room, j.Position)
-	}
-	if lost {
-		p.answer.resets = append(p.answer.resets, j.Room)
 	}
 	p.mu.Unlock()
 	if lost {

@@ -437,3 +437,63 @@ func TestTransportsGone(t *testing.T) {
 		}
 	})
 }
+
+// Who can't be refreshed in place comes again, with a new token and the last
+// cursor: ahead of the end, so that nothing is missed.
+func TestRefreshByReconnect(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		fetch := func() string { return "Bearer " + token(t, "alice", 100*time.Second) }
+		go func() {
+			for i := range 1000 {
+				time.Sleep(time.Second)
+				w.publish("r", "e", i)
+			}
+		}()
+		s, err := w.tryListen(w.client(), "?room=r", "Authorization", fetch())
+		if err != nil {
+			t.Fatal(err)
+		}
+		bearer, cursor := fetch(), w.poll("alice", "?room=r").Cursor
+		polls, streams := 0, 0
+		for polls < 1000 {
+			p := w.pollBy(strings.TrimPrefix(bearer, "Bearer "), "?room=r&since="+cursor)
+			if p.status == 401 {
+				bearer = fetch()
+				continue
+			}
+			for _, raw := range p.Events {
+				expectNumber(t, "poll", &polls, string(raw))
+			}
+			cursor = p.Cursor
+			for streams < polls {
+				ev, err := s.in.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch h := told(typeIn(ev.Data), ev.Data); {
+				case h.kind == "expiring":
+					next, err := w.tryListen(w.client(), "?room=r", "Authorization", fetch(), "Last-Event-ID", s.in.LastID())
+					if err != nil {
+						t.Fatal(err)
+					}
+					s.close()
+					s = next
+				case ev.Name == "e":
+					expectNumber(t, "stream", &streams, ev.Data)
+				case ev.Name != "connected":
+					t.Fatalf("%+v", ev)
+				}
+			}
+		}
+	})
+}
+
+// expectNumber checks that an event is the next of those that are counted.
+func expectNumber(t *testing.T, who string, n *int, text string) {
+	t.Helper()
+	if got := told("event", text).detail; got != fmt.Sprint(*n) {
+		t.Fatalf("%s: %s, want %d", who, got, *n)
+	}
+	*n++
+}
