@@ -15,8 +15,10 @@ import (
 // MaxPresence bounds a user's presence data in a room, in bytes.
 const MaxPresence = 4 << 10
 
-// maxPresenceDepth is how many arrays and objects of it may be open at once.
-const maxPresenceDepth = 32
+// maxPresenceDepth is how many arrays and objects of it may be open at once. In
+// an answer it is inside some more, and all of them must not be more than the 32
+// that a reader takes.
+const maxPresenceDepth = 24
 
 // crowd is who is in a room. Rooms without anybody who counts have none. All of
 // it is guarded by room.mu.
@@ -49,7 +51,7 @@ func checkPresence(data json.RawMessage) error {
 		return nil
 	}
 	if err := jsonscan.Check(data, jsonscan.Limits{Depth: maxPresenceDepth}); err != nil {
-		return &holdfast.Error{Code: holdfast.InvalidArgument, Message: "Presence data is not JSON", Err: err}
+		return &holdfast.Error{Code: holdfast.InvalidArgument, Message: "Presence data must be JSON, at most 24 deep", Err: err}
 	}
 	return nil
 }

@@ -179,6 +179,8 @@ func TestPresenceRightLostAndFound(t *testing.T) {
 	})
 }
 
+func deep(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
 func TestPresenceData(t *testing.T) {
 	inRoom(t, func(t *testing.T, h *Hub, ann tab) {
 		bob := newTab(t, h, "bob", verbs("bob", "join", "presence"))
@@ -192,7 +194,8 @@ func TestPresenceData(t *testing.T) {
 			{json.RawMessage(`{"a":[1]}`), "", ""},
 			{json.RawMessage(`{"a":`), holdfast.InvalidArgument, ""},
 			{json.RawMessage("\"\xff\""), holdfast.InvalidArgument, ""},
-			{json.RawMessage(strings.Repeat("[", 40) + strings.Repeat("]", 40)), holdfast.InvalidArgument, ""},
+			{json.RawMessage(deep(maxPresenceDepth + 1)), holdfast.InvalidArgument, ""},
+			{json.RawMessage(deep(maxPresenceDepth)), "", "update r bob B " + deep(maxPresenceDepth)},
 			{append(big, ' '), holdfast.MessageTooLarge, ""},
 			{big, "", "update r bob B " + string(big)},
 			{json.RawMessage(`null`), "", "update r bob B"},

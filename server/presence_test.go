@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/socketio"
 )
 
 // pause lets time pass for all of the bubble.
@@ -45,6 +46,17 @@ func TestPresence(t *testing.T) {
 		ann.send(`423["presence:get",{"room":"r"}]`)
 		ann.want(`433[{"ok":true,"data":[{"id":"ann","name":"Ann","connections":1},{"id":"bob","name":"Bob","data":{"b":"é"},"connections":1}]}]`)
 
+		// The deepest data still fits into every answer.
+		deepest := strings.Repeat("[", 24) + strings.Repeat("]", 24)
+		bob.send(`{"type":"presence","room":"r","data":` + deepest + `}`)
+		readable(t, ann.want(`42["presence:update",`))
+		ann.send(`424["presence:get",{"room":"r"}]`, `425["room:join",{"room":"r"}]`)
+		readable(t, ann.want(`434[`))
+		readable(t, ann.want(`435[`))
+		bob.send(`{"type":"presence","room":"r","data":[`+deepest+`]}`, `{"type":"presence","room":"r","data":"b"}`)
+		bob.want(`{"error":"Presence data must be JSON, at most 24 deep","code":"INVALID_ARGUMENT"}`)
+		ann.want(`42["presence:update",{"room":"r","user":{"id":"bob","name":"Bob","data":"b"}}]`)
+
 		// A second tab of his, and its end, is nothing to anybody.
 		tab := w.connect("ann", `{"name":"Ann"}`)
 		tab.send(`421["room:join",{"room":"r","presence":null}]`)
@@ -62,6 +74,15 @@ func TestPresence(t *testing.T) {
 		bob.want(`{"type":"user_left","room":"r","user":{"id":"cid"},"viewers":2}`)
 		ann.quiet()
 	})
+}
+
+// readable checks that a client with the usual limits takes a packet.
+func readable(t *testing.T, packet string) {
+	t.Helper()
+	var dec socketio.Decoder
+	if _, _, err := dec.Text([]byte(packet[1:])); err != nil {
+		t.Errorf("%s: %v", packet, err)
+	}
 }
 
 func TestPresenceRefused(t *testing.T) {
