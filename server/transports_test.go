@@ -66,7 +66,17 @@ type socketMember struct {
 
 func (m socketMember) close() { m.conn.CloseNow() }
 
+// next skips what is told of presence, which event streams and polls are not.
 func (m socketMember) next() happening {
+	m.t.Helper()
+	for {
+		if h := m.nextOfAll(); h.kind != "presence" {
+			return h
+		}
+	}
+}
+
+func (m socketMember) nextOfAll() happening {
 	m.t.Helper()
 	text, err := m.tryRecv()
 	if err != nil {
@@ -248,9 +258,6 @@ func expect(t *testing.T, m member, want ...happening) {
 	t.Helper()
 	for _, h := range want {
 		got := m.next()
-		for got.kind == "presence" { // which event streams and polls are not told
-			got = m.next()
-		}
 		if got.kind != h.kind || got.text != h.text || h.detail != "" && got.detail != h.detail {
 			t.Fatalf("%+v, want %+v", got, h)
 		}
