@@ -112,7 +112,7 @@ func TestOneRoom(t *testing.T) {
 		w := newWorld(t, server.Config{})
 		members := make(map[string]member)
 		for name, join := range transports() {
-			members[name] = mustJoin(t, w, join, token(t, name, time.Hour), "r")
+			members[name] = mustJoin(t, w, join, token(t, name, time.Hour, `{"permissions":{"rooms":{"r":["join"]}}}`), "r") // without presence: only what is published
 		}
 		publisher := w.plainUser("carol")
 		for i := range 20 {
