@@ -1,0 +1,110 @@
+package tokens
+
+import "fmt"
+
+// EventKind says what happened to a session.
+type EventKind uint8
+
+const (
+	// SignIn: there is a session, of nobody or of somebody else before.
+	SignIn EventKind = iota
+	// SignOut: there is none any more. Err says why where nobody asked for it.
+	SignOut
+	// Refreshed: the same session has new tokens.
+	Refreshed
+	// RefreshFailed: the server refused the refresh for good; a SignOut
+	// follows. Err says why.
+	RefreshFailed
+	// InactivityTimeout: nobody was active for Config.IdleTimeout. Nothing was
+	// changed: what it means is the application's to say.
+	InactivityTimeout
+	// Failed: something went wrong and the session goes on: a refresh that will
+	// be tried again, a store that can't be read or written, a server that did
+	// not take a sign-out. Err says what.
+	Failed
+)
+
+// String returns the kind as it is known to clients in other languages:
+// "sign-in", "sign-out", "refresh", "refresh-failed", "inactivity-timeout",
+// "error".
+func (k EventKind) String() string {
+	names := [...]string{"sign-in", "sign-out", "refresh", "refresh-failed", "inactivity-timeout", "error"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprintf("EventKind(%d)", k)
+}
+
+// Event is something that happened to a Manager's session.
+type Event struct {
+	Kind EventKind
+	// Remote: it happened in another process or Manager that shares the store.
+	Remote bool
+	// Session is the one there is after the event; for SignOut and
+	// RefreshFailed the one that there was. Zero where there is none.
+	Session Session
+	// Err is set for RefreshFailed and Failed, and for a SignOut that nobody
+	// asked for.
+	Err error
+	// Missed is how many events were dropped before this one because the
+	// subscriber was slow.
+	Missed int
+}
+
+// Events subscribes to what happens from now on. buffer is how many events may
+// wait (at least 1); beyond that the oldest are dropped, and Event.Missed tells
+// how many: a slow subscriber holds nobody up. The channel is closed by stop,
+// which may be called more than once, and by Close after the last event.
+func (m *Manager) Events(buffer int) (events <-chan Event, stop func()) {
+	ch := make(chan Event, max(buffer, 1))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		close(ch)
+		return ch, func() {}
+	}
+	s := &subscriber{ch: ch}
+	m.subscribers[s] = struct{}{}
+	if m.early != nil {
+		s.send(*m.early)
+		m.early = nil
+	}
+	return ch, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if _, ok := m.subscribers[s]; ok {
+			delete(m.subscribers, s)
+			close(ch)
+		}
+	}
+}
+
+// subscriber is one channel of events. Manager.mu guards it.
+type subscriber struct {
+	ch     chan Event
+	missed int
+}
+
+// tellLocked hands an event to the subscribers without waiting for any.
+func (m *Manager) tellLocked(e Event) {
+	for s := range m.subscribers {
+		s.send(e)
+	}
+}
+
+func (s *subscriber) send(e Event) {
+	for {
+		e.Missed = s.missed
+		select {
+		case s.ch <- e:
+			s.missed = 0
+			return
+		default:
+		}
+		select {
+		case old := <-s.ch:
+			s.missed += 1 + old.Missed
+		default: // the subscriber was quicker
+		}
+	}
+}

@@ -1,0 +1,402 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+)
+
+// Defaults and limits of a Manager.
+const (
+	// DefaultBuffer is how long before its expiry a token is refreshed.
+	DefaultBuffer = 30 * time.Second
+	// DefaultRefreshTimeout ends one call of Config.Refresh.
+	DefaultRefreshTimeout = 30 * time.Second
+
+	minRefreshPause = time.Second      // between two refreshes
+	minBackoff      = time.Second      // after a failed refresh, doubled
+	maxBackoff      = time.Minute      // up to this
+	maxRetryAfter   = 10 * time.Minute // of what a server asks for
+	maxTimer        = 24 * time.Hour   // of the timer; then it looks again
+	refusedLimit    = 3                // refreshes for refused tokens
+	refusedWindow   = 30 * time.Second // in this time
+	storeTimeout    = 5 * time.Second  // of one call of the store
+	signOutTimeout  = 10 * time.Second // of Config.SignOut for a late answer
+	closeTimeout    = 5 * time.Second  // that Close leaves a refresh under way
+)
+
+// RefreshFunc gets new tokens in place of a session's. ctx ends with the
+// Manager or after Config.RefreshTimeout, not with whoever asked.
+//
+// What an error means is settled by its *holdfast.Error: UNAUTHENTICATED,
+// SESSION_REVOKED, REFRESH_REUSED, TOKEN_EXPIRED, INVALID_CREDENTIALS and
+// FORBIDDEN are final, and sign out. After any other the refresh is tried
+// again: not before RetryAfter, where there is one.
+type RefreshFunc func(ctx context.Context, old Session) (Session, error)
+
+// Config configures a Manager. The zero value works: a session in memory that
+// nobody can renew.
+type Config struct {
+	// Store keeps the session and shares it. Nil: a Memory of its own.
+	Store Store
+	// Refresh renews the session: Endpoint makes one for a server. Nil: a
+	// token that is refused is at its end.
+	Refresh RefreshFunc
+	// SignOut tells the server of a sign-out, and takes back what a refresh
+	// that came too late has got. Nil: only this side forgets. Endpoint has one
+	// as well.
+	SignOut func(ctx context.Context, s Session) error
+	// Buffer is how long before its expiry a token is refreshed, though not
+	// before four fifths of its lifetime are over: 30 s.
+	Buffer time.Duration
+	// RefreshTimeout ends one call of Refresh: 30 s.
+	RefreshTimeout time.Duration
+	// IdleTimeout is after how long without Touch there is an
+	// InactivityTimeout. 0: never.
+	IdleTimeout time.Duration
+	// NoSync: what others do to the store goes unnoticed until the next
+	// refresh.
+	NoSync bool
+	// OnUnauthorized is called once when the server has ended the session,
+	// after SignOut events are on their way. It is called without locks.
+	OnUnauthorized func(err error)
+	// Logger takes what went wrong; never tokens. Nil: slog.Default().
+	Logger *slog.Logger
+}
+
+// Manager owns the life of a session: it keeps it in a Store, renews it before
+// it ends or when the server has refused it, and learns what others do to the
+// same Store. It is a Source and a Refresher, so that package client and
+// Transport take it as they take a fixed token. All methods may be called from
+// any goroutine.
+type Manager struct {
+	// Static after NewManager.
+	cfg   Config
+	store Store
+	log   *slog.Logger
+	wall  func() time.Time // without a monotonic part: sleep and set clocks show
+	ctx   context.Context  // ends with Close
+	stop  context.CancelFunc
+	wake  chan struct{}  // for run: something that it waits for has changed
+	wg    sync.WaitGroup // run, watch, flights and sign-outs
+
+	mu          sync.Mutex // guards what follows
+	closed      bool
+	held        *held    // nil: signed out
+	seen        *Session // what the store is known to keep
+	generation  uint64   // of the session; raised by each sign-in and sign-out
+	flight      *flight
+	failures    int       // refreshes in a row that will be tried again
+	failure     error     // the last one's
+	retryAt     time.Time // not before
+	refreshedAt time.Time
+	refusals    []time.Time // refreshes for refused tokens, lately
+	active      time.Time   // by wall
+	shared      time.Time   // activity that the store has been told
+	idleTold    bool
+	subscribers map[*subscriber]struct{}
+	early       *Event // what happened before anybody could subscribe
+}
+
+var _ Refresher = (*Manager)(nil)
+
+// held is the session in use.
+type held struct {
+	Session
+	since time.Time // when it came, on the monotonic clock
+}
+
+// ErrClosed is returned after Close.
+var ErrClosed = errors.New("tokens: the manager is closed")
+
+// NewManager makes a Manager of what the store keeps. Close it after use. A
+// store that can't be read is no error: the Manager then starts signed out,
+// and tells the first subscriber why, with Failed.
+func NewManager(cfg Config) (*Manager, error) { return newManager(cfg, wallClock) }
+
+func wallClock() time.Time { return time.Now().Round(0) }
+
+func newManager(cfg Config, wall func() time.Time) (*Manager, error) {
+	if cfg.Buffer < 0 || cfg.IdleTimeout < 0 || cfg.RefreshTimeout < 0 {
+		return nil, errors.New("tokens: Config: a time is negative")
+	}
+	if cfg.Store == nil {
+		cfg.Store = NewMemory()
+	}
+	if cfg.Buffer == 0 {
+		cfg.Buffer = DefaultBuffer
+	}
+	if cfg.RefreshTimeout == 0 {
+		cfg.RefreshTimeout = DefaultRefreshTimeout
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	m := &Manager{
+		cfg: cfg, store: cfg.Store, log: cfg.Logger, wall: wall,
+		wake: make(chan struct{}, 1), subscribers: make(map[*subscriber]struct{}),
+	}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	m.active = wall()
+	kept, err := m.load()
+	if err != nil {
+		m.log.Warn("tokens: the session can't be read", "err", err)
+		m.early = &Event{Kind: Failed, Err: err}
+	} else if kept != nil {
+		m.seen, m.held = kept, m.hold(*kept)
+	}
+	m.wg.Go(m.run)
+	if !cfg.NoSync {
+		m.wg.Go(m.watch)
+	}
+	return m, nil
+}
+
+// hold takes a session into use that was received at some time.
+func (m *Manager) hold(s Session) *held {
+	now := time.Now()
+	if passed := m.wall().Sub(s.Received); passed > 0 && !s.Received.IsZero() {
+		now = now.Add(-passed)
+	}
+	return &held{Session: s, since: now}
+}
+
+// age is how long ago a session came. The monotonic clock stands still while
+// the machine sleeps, and the wall clock may be set: the longer one counts,
+// which costs a refresh at worst.
+func (m *Manager) age(h *held) time.Duration {
+	return max(time.Since(h.since), m.wall().Sub(h.Received))
+}
+
+// dueAfter is the age at which a token is to be renewed; ok is false for never.
+func (m *Manager) dueAfter(h *held) (time.Duration, bool) {
+	if h.Lifetime <= 0 {
+		return 0, false
+	}
+	return max(h.Lifetime-m.cfg.Buffer, h.Lifetime/5*4), true
+}
+
+// Close ends the Manager: timers, watching and subscriptions. The store keeps
+// the session. A refresh under way is left 5 s to end, so that its answer is
+// not lost, and then cut off. Further calls of methods return ErrClosed.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	first := !m.closed
+	m.closed = true
+	f := m.flight
+	m.mu.Unlock()
+	if first && f != nil {
+		t := time.NewTimer(closeTimeout)
+		select {
+		case <-f.done:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	m.stop()
+	m.wg.Wait()
+	if first {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for s := range m.subscribers {
+			close(s.ch)
+		}
+		clear(m.subscribers)
+	}
+	return nil
+}
+
+// SetTokens signs in, or replaces the tokens of whoever is signed in. The
+// error is the store's: the Manager goes on with the tokens in memory.
+func (m *Manager) SetTokens(ctx context.Context, s Session) error {
+	if s.Access == "" {
+		return errors.New("tokens: SetTokens: the access token is missing; Clear signs out")
+	}
+	s = s.complete(m.wall())
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return ErrClosed
+	}
+	m.generation++
+	m.held = m.hold(s)
+	m.resetLocked()
+	m.active, m.idleTold = m.wall(), false
+	m.tellLocked(Event{Kind: SignIn, Session: s})
+	m.mu.Unlock()
+	m.poke()
+	return m.keep(ctx, &s)
+}
+
+// Clear signs out: here at once, whatever else fails; then in the store and, by
+// Config.SignOut, with the server. The error tells what of that failed.
+func (m *Manager) Clear(ctx context.Context) error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return ErrClosed
+	}
+	old := m.signOutLocked(Event{Kind: SignOut})
+	m.mu.Unlock()
+	m.poke()
+	err := m.keep(ctx, nil)
+	if old != nil && m.cfg.SignOut != nil {
+		if serr := m.cfg.SignOut(ctx, old.Session); serr != nil {
+			m.fail(serr)
+			err = errors.Join(err, serr)
+		}
+	}
+	return err
+}
+
+// signOutLocked forgets the session and tells of it; nil if there was none.
+func (m *Manager) signOutLocked(e Event) *held {
+	old := m.held
+	if old == nil {
+		return nil
+	}
+	m.generation++
+	m.held = nil
+	m.resetLocked()
+	e.Session = old.Session
+	m.tellLocked(e)
+	return old
+}
+
+// resetLocked forgets what was counted of the session before.
+func (m *Manager) resetLocked() {
+	m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
+	m.refreshedAt, m.refusals = time.Time{}, nil
+}
+
+// keep puts a session into the store, whatever is there.
+func (m *Manager) keep(ctx context.Context, s *Session) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	old, err := m.store.Load(ctx)
+	for err == nil || isCorrupt(err) {
+		var now *Session
+		now, err = m.store.Swap(ctx, old, s)
+		if err != nil {
+			break
+		}
+		if same(now, s) {
+			m.mu.Lock()
+			m.seen = s
+			m.mu.Unlock()
+			return nil
+		}
+		old = now
+	}
+	m.fail(err)
+	return err
+}
+
+func isCorrupt(err error) bool {
+	_, ok := errors.AsType[*CorruptError](err)
+	return ok
+}
+
+func (m *Manager) load() (*Session, error) {
+	ctx, cancel := context.WithTimeout(m.ctx, storeTimeout)
+	defer cancel()
+	return m.store.Load(ctx)
+}
+
+// fail tells of something that went wrong and changes nothing.
+func (m *Manager) fail(err error) {
+	m.log.Warn("tokens: " + err.Error())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := Event{Kind: Failed, Err: err}
+	if m.held != nil {
+		e.Session = m.held.Session
+	}
+	m.tellLocked(e)
+}
+
+// poke makes run look again.
+func (m *Manager) poke() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Session returns the present session; false where nobody is signed in.
+func (m *Manager) Session() (Session, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held == nil {
+		return Session{}, false
+	}
+	return m.held.Session, true
+}
+
+// User returns who is signed in; zero for nobody.
+func (m *Manager) User() holdfast.User {
+	s, _ := m.Session()
+	return s.User
+}
+
+// SessionID returns the public id of the login session; "" where there is none.
+func (m *Manager) SessionID() string {
+	s, _ := m.Session()
+	return s.SessionID
+}
+
+// SignedIn reports whether there is a session. One whose token has expired and
+// can be renewed is one.
+func (m *Manager) SignedIn() bool {
+	_, ok := m.Session()
+	return ok
+}
+
+// HasRole reports whether the user has one of the roles.
+func (m *Manager) HasRole(roles ...string) bool {
+	user := m.User()
+	return slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(user.Roles, role) })
+}
+
+// Can reports whether the access token permits an action, as
+// holdfast.Permissions.Can. It is for showing or hiding a button: the server
+// decides.
+func (m *Manager) Can(action string) bool {
+	s, _ := m.Session()
+	p, _ := s.rights()
+	return p.Can(action)
+}
+
+// CanJoin reports whether the access token permits to join a room. A token
+// that says nothing about rooms leaves that to the server: true. So decides
+// the server in the end.
+func (m *Manager) CanJoin(room string) bool {
+	s, ok := m.Session()
+	if !ok || holdfast.CheckRoom(room) != nil {
+		return false
+	}
+	p, known := s.rights()
+	return !known || p.Room(room).Has(holdfast.VerbJoin)
+}
+
+// Touch says that the user is active, which puts off InactivityTimeout, in
+// other processes as well where the store shares it.
+func (m *Manager) Touch() {
+	if m.cfg.IdleTimeout == 0 {
+		return
+	}
+	m.mu.Lock()
+	now := m.wall()
+	told := m.idleTold
+	m.active, m.idleTold = now, false
+	share := now.Sub(m.shared) >= m.cfg.IdleTimeout/10
+	m.mu.Unlock()
+	if share || told {
+		m.poke()
+	}
+}
