@@ -28,8 +28,9 @@ var halves = map[string]half{
 	"internal/jsonws":   ground,
 	"internal/sse":      ground,
 
-	"tokens": client,
-	"client": client,
+	"tokens":           client,
+	"client":           client,
+	"internal/refusal": client,
 
 	"auth":               server,
 	"identity":           server,

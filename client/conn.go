@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/internal/refusal"
 	"github.com/holdfast-dev/holdfast/socketio"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
@@ -92,7 +93,7 @@ func refusedHandshake(e *Error) error {
 		Code json.RawMessage `json:"code"`
 	}
 	_ = json.Unmarshal(e.Body, &b)
-	return &handshakeError{status: e.Status, coded: holdfast.Code(text(b.Code)).Known(), err: e.Err}
+	return &handshakeError{status: e.Status, coded: holdfast.Code(refusal.Text(b.Code)).Known(), err: e.Err}
 }
 
 // serve reads until the connection ends. attempt ends when it takes too long

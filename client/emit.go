@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/refusal"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -149,7 +150,7 @@ func unwrap(args socketio.Args) (socketio.Args, error) {
 	case "false":
 		var e ackError
 		if json.Unmarshal(wrap["error"], &e) == nil && e.Code != "" {
-			return socketio.Args{}, &holdfast.Error{Code: e.Code, Message: e.Message, RetryAfter: seconds(e.RetryAfter), Details: e.Details}
+			return socketio.Args{}, &holdfast.Error{Code: e.Code, Message: e.Message, RetryAfter: refusal.Seconds(e.RetryAfter), Details: e.Details}
 		}
 	}
 	return args, nil

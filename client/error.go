@@ -1,15 +1,13 @@
 package client
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/refusal"
 )
 
 // Errors of this package. Refusals by the server are *holdfast.Error, inside
@@ -33,9 +31,6 @@ var (
 	// can't be read a second time. Call again with a new one.
 	ErrNotRetried = errors.New("client: not retried with the refreshed token: the request's body can't be sent again")
 )
-
-// maxErrorBody is how much of an error answer is read, in bytes.
-const maxErrorBody = 64 << 10
 
 // Error is an answer with a status of 300 or more. errors.Is finds its code,
 // errors.As its *holdfast.Error:
@@ -90,103 +85,9 @@ func newError(resp *http.Response) *Error {
 		e.Method, e.URL = req.Method, u.String()
 	}
 	if resp.Body != nil {
-		e.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		e.Body, _ = io.ReadAll(io.LimitReader(resp.Body, refusal.MaxBody))
 	}
-	e.Err, e.RequestID = refusal(resp.StatusCode, resp.Header, e.Body)
+	r := refusal.Read(resp.StatusCode, resp.Header, e.Body)
+	e.Err, e.RequestID = r.Err, r.RequestID
 	return e
-}
-
-// refusal makes an error of an answer's status, header and body: the body of
-// docs/protocol.md §2, or whatever a proxy or another server says.
-func refusal(status int, header http.Header, body []byte) (err *holdfast.Error, requestID string) {
-	err = &holdfast.Error{Code: codeOfStatus(status)}
-	var b struct {
-		Error      json.RawMessage `json:"error"`
-		Message    json.RawMessage `json:"message"`
-		Code       json.RawMessage `json:"code"`
-		RequestID  string          `json:"requestId"`
-		RetryAfter float64         `json:"retryAfter"`
-		Details    json.RawMessage `json:"details"`
-	}
-	// A wrong type in one field leaves the others read: other servers have
-	// numeric codes.
-	_ = json.Unmarshal(body, &b)
-	if c := holdfast.Code(text(b.Code)); c.Known() {
-		err.Code = c
-	}
-	err.Message = text(b.Error)
-	if err.Message == "" {
-		err.Message = text(b.Message)
-	}
-	if err.Message == "" {
-		err.Message = http.StatusText(status)
-	}
-	err.Details = b.Details
-	err.RetryAfter = seconds(b.RetryAfter)
-	if err.RetryAfter == 0 {
-		err.RetryAfter = retryAfter(header.Get("Retry-After"))
-	}
-	requestID = b.RequestID
-	if requestID == "" {
-		requestID = header.Get("X-Request-Id")
-	}
-	return err, requestID
-}
-
-// text returns a JSON string's value, "" for anything else.
-func text(raw json.RawMessage) string {
-	var s string
-	_ = json.Unmarshal(raw, &s)
-	return s
-}
-
-// codeOfStatus is the code for an answer that names none.
-func codeOfStatus(status int) holdfast.Code {
-	switch status {
-	case http.StatusUnauthorized:
-		return holdfast.Unauthenticated
-	case http.StatusForbidden:
-		return holdfast.Forbidden
-	case http.StatusNotFound, http.StatusGone:
-		return holdfast.NotFound
-	case http.StatusConflict:
-		return holdfast.Conflict
-	case http.StatusRequestEntityTooLarge:
-		return holdfast.MessageTooLarge
-	case http.StatusTooManyRequests:
-		return holdfast.RateLimited
-	case http.StatusServiceUnavailable:
-		return holdfast.GoingAway
-	case http.StatusRequestTimeout, http.StatusTooEarly:
-		return holdfast.Internal // worth another try
-	}
-	if status >= 500 || status < 400 {
-		return holdfast.Internal
-	}
-	return holdfast.InvalidArgument
-}
-
-// maxRetryAfter bounds how long a server can send the client away.
-const maxRetryAfter = time.Hour
-
-// seconds makes a duration of a number of seconds that came from outside.
-func seconds(n float64) time.Duration {
-	if !(n > 0) {
-		return 0
-	}
-	if n >= maxRetryAfter.Seconds() {
-		return maxRetryAfter
-	}
-	return time.Duration(n * float64(time.Second))
-}
-
-// retryAfter reads a Retry-After header (RFC 9110 §10.2.3).
-func retryAfter(h string) time.Duration {
-	if n, err := strconv.ParseFloat(h, 64); err == nil {
-		return seconds(n)
-	}
-	if at, err := http.ParseTime(h); err == nil {
-		return seconds(time.Until(at).Seconds())
-	}
-	return 0
 }

@@ -3,8 +3,11 @@ package client
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
+	"github.com/holdfast-dev/holdfast/internal/refusal"
 	"github.com/holdfast-dev/holdfast/socketio"
+	"github.com/holdfast-dev/holdfast/tokens"
 )
 
 // FuzzAnswers reads what a server may say in places where this package itself
@@ -25,10 +28,10 @@ func FuzzAnswers(f *testing.F) {
 		if out, err := unwrap(socketio.Args{Values: []json.RawMessage{data}}); err == nil && out.Len() != 1 {
 			t.Error("an argument was lost")
 		}
-		if err := connectError(data); err == nil || !final(err) && err.Error() == "" {
+		if err := connectError(data); err == nil || !tokens.Final(err) && err.Error() == "" {
 			t.Error(err)
 		}
-		if err, _ := refusal(500, nil, data); err == nil || !err.Code.Known() || err.RetryAfter < 0 || err.RetryAfter > maxRetryAfter {
+		if err := refusal.Read(500, nil, data).Err; err == nil || !err.Code.Known() || err.RetryAfter < 0 || err.RetryAfter > time.Hour {
 			t.Error(err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/refusal"
 )
 
 // Option changes one call.
@@ -174,7 +175,7 @@ func (c *Client) request(ctx context.Context, method, path string, body any, k *
 func (c *Client) decode(resp *http.Response, out any) error {
 	if _, drop := out.(*struct{}); drop {
 		// Reading the little that is there lets the connection be used again.
-		_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody)
+		_, _ = io.CopyN(io.Discard, resp.Body, refusal.MaxBody)
 		return nil
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxResponse+1))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/internal/refusal"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -227,9 +228,9 @@ func connectError(data json.RawMessage) error {
 		RetryAfter float64         `json:"retryAfter"`
 	}
 	_ = json.Unmarshal(e.Data, &d)
-	code := holdfast.Code(text(d.Code))
+	code := holdfast.Code(refusal.Text(d.Code))
 	if !code.Known() {
 		code = codeOfMessage(e.Message)
 	}
-	return &holdfast.Error{Code: code, Message: e.Message, RetryAfter: seconds(d.RetryAfter), Details: e.Data}
+	return &holdfast.Error{Code: code, Message: e.Message, RetryAfter: refusal.Seconds(d.RetryAfter), Details: e.Data}
 }

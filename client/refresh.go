@@ -124,7 +124,7 @@ func (c *conn) renew(reason *holdfast.Error) {
 			return
 		}
 		c.s.registry.log.Warn("token was not refreshed on the connection", "err", err)
-		if final(err) || rules.attempts >= maxRenewals {
+		if tokens.Final(err) || rules.attempts >= maxRenewals {
 			return
 		}
 		rules.attempts++

@@ -9,6 +9,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/tokens"
 )
 
 // Figures of the rules.
@@ -125,7 +126,7 @@ func (r *rules) action(err error) (*holdfast.Error, holdfast.Action) {
 	}
 	refusal, _ := errors.AsType[*holdfast.Error](err)
 	if _, ok := errors.AsType[*sourceError](err); ok {
-		if final(err) {
+		if tokens.Final(err) {
 			return refusal, holdfast.ActionStop
 		}
 		return refusal, holdfast.ActionWait

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/refusal"
 )
 
 // Events that a Holdfast server sends of its own. They come to handlers as
@@ -59,7 +60,7 @@ type Closing struct {
 }
 
 func (c Closing) err() *holdfast.Error {
-	return &holdfast.Error{Code: c.Code, Message: c.Message, RetryAfter: seconds(c.RetryAfter)}
+	return &holdfast.Error{Code: c.Code, Message: c.Message, RetryAfter: refusal.Seconds(c.RetryAfter)}
 }
 
 // Session returns what the server said about the present connection. ok is

@@ -1,11 +1,9 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -88,47 +86,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			out.Header[name] = values
 		}
 	}
-	if t.source == nil || k != nil && k.noToken || out.Header.Get("Authorization") != "" {
+	if t.source == nil || k != nil && k.noToken {
 		return base.RoundTrip(out)
 	}
-
-	token, err := t.source.Token(req.Context())
-	if err != nil {
-		closeBody(req)
-		return nil, fmt.Errorf("client: token: %w", err)
-	}
-	out.Header.Set("Authorization", "Bearer "+token.Access)
-	resp, err := base.RoundTrip(out)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
-	}
-
-	reason := peek(resp)
-	token, err = tokens.Renew(req.Context(), t.source, token, reason)
-	if err != nil {
-		if final(err) {
-			return resp, nil // the server's own refusal says more
+	with := tokens.Transport{Source: t.source, Base: base, OneShot: func(*http.Request) {
+		if k != nil {
+			k.oneShot = true
 		}
-		resp.Body.Close()
-		return nil, fmt.Errorf("client: refresh after a 401: %w", err)
-	}
-	again := out.Clone(req.Context())
-	if req.Body != nil && req.Body != http.NoBody {
-		if req.GetBody == nil {
-			if k != nil {
-				k.oneShot = true
-			}
-			return resp, nil
-		}
-		if again.Body, err = req.GetBody(); err != nil {
-			resp.Body.Close()
-			return nil, err
-		}
-	}
-	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody)
-	resp.Body.Close()
-	again.Header.Set("Authorization", "Bearer "+token.Access)
-	return base.RoundTrip(again)
+	}}
+	out.Response = nil // the fence has settled where the token goes
+	return with.RoundTrip(out)
 }
 
 // outside returns the request without anything that is ours: cookies, and on
@@ -141,40 +108,6 @@ func outside(req *http.Request) *http.Request {
 		out.Header.Del("X-Csrf-Token")
 	}
 	return out
-}
-
-// peek reads why a request was refused and leaves the body to be read again.
-func peek(resp *http.Response) *holdfast.Error {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	err, _ := refusal(resp.StatusCode, resp.Header, body)
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(body), resp.Body), resp.Body}
-	return err
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		req.Body.Close()
-	}
-}
-
-// final reports whether an error of a Source means that asking again is no
-// use. Errors without a code are passing.
-func final(err error) bool {
-	if _, ok := errors.AsType[*tokens.RefusedError](err); ok {
-		return true
-	}
-	code, ok := codeOf(err)
-	if !ok {
-		return false
-	}
-	switch code.Info().Action {
-	case holdfast.ActionWait, holdfast.ActionReconnect:
-		return false
-	}
-	return true
 }
 
 // codeOf returns the code in err's chain, if there is one.
