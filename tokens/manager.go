@@ -47,6 +47,11 @@ type Config struct {
 	// Refresh renews the session: Endpoint makes one for a server. Nil: a
 	// token that is refused is at its end.
 	Refresh RefreshFunc
+	// Ambient: what proves who it is is not in the session but around it, a
+	// cookie of the HTTP client or the machine's own identity. Where there is no
+	// session, Token then gets one by Refresh, which is given a zero Session;
+	// not after Clear or a final refusal, until Manager.Refresh is called.
+	Ambient bool
 	// SignOut tells the server of a sign-out, and takes back what a refresh
 	// that came too late has got. Nil: only this side forgets. Endpoint has one
 	// as well.
@@ -88,6 +93,7 @@ type Manager struct {
 	mu          sync.Mutex // guards what follows
 	closed      bool
 	held        *held    // nil: signed out
+	out         bool     // signed out by somebody's wish, or for good: Ambient rests
 	seen        *Session // what the store is known to keep
 	generation  uint64   // of the session; raised by each sign-in and sign-out
 	flight      *flight
@@ -223,11 +229,7 @@ func (m *Manager) SetTokens(ctx context.Context, s Session) error {
 		m.mu.Unlock()
 		return ErrClosed
 	}
-	m.generation++
-	m.held = m.hold(s)
-	m.resetLocked()
-	m.active, m.idleTold = m.wall(), false
-	m.tellLocked(Event{Kind: SignIn, Session: s})
+	m.signInLocked(Event{Kind: SignIn, Session: s})
 	m.mu.Unlock()
 	m.poke()
 	return m.keep(ctx, &s)
@@ -241,7 +243,11 @@ func (m *Manager) Clear(ctx context.Context) error {
 		m.mu.Unlock()
 		return ErrClosed
 	}
+	m.out = true
 	old := m.signOutLocked(Event{Kind: SignOut})
+	if old == nil {
+		m.generation++ // what is on its way comes too late all the same
+	}
 	m.mu.Unlock()
 	m.poke()
 	err := m.keep(ctx, nil)
@@ -252,6 +258,15 @@ func (m *Manager) Clear(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// signInLocked takes over a session, e's, that is not a renewal.
+func (m *Manager) signInLocked(e Event) {
+	m.generation++
+	m.held, m.out = m.hold(e.Session), false
+	m.resetLocked()
+	m.active, m.idleTold = m.wall(), false
+	m.tellLocked(e)
 }
 
 // signOutLocked forgets the session and tells of it; nil if there was none.
@@ -313,11 +328,15 @@ func (m *Manager) fail(err error) {
 	m.log.Warn("tokens: " + err.Error())
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := Event{Kind: Failed, Err: err}
-	if m.held != nil {
-		e.Session = m.held.Session
+	m.tellLocked(Event{Kind: Failed, Session: m.sessionLocked(), Err: err})
+}
+
+// sessionLocked is the present session, zero for none.
+func (m *Manager) sessionLocked() Session {
+	if m.held == nil {
+		return Session{}
 	}
-	m.tellLocked(e)
+	return m.held.Session
 }
 
 // poke makes run look again.

@@ -30,6 +30,8 @@ func (m *Manager) Token(ctx context.Context) (Token, error) {
 	case m.closed:
 		m.mu.Unlock()
 		return Token{}, ErrClosed
+	case h == nil && m.ambientLocked():
+		return m.renewLocked(ctx, false)
 	case h == nil:
 		m.mu.Unlock()
 		return Token{}, ErrNone
@@ -49,7 +51,7 @@ func (m *Manager) Refresh(ctx context.Context) error {
 	case m.closed:
 		m.mu.Unlock()
 		return ErrClosed
-	case m.held == nil:
+	case m.held == nil && !m.cfg.Ambient:
 		m.mu.Unlock()
 		return ErrNone
 	case m.cfg.Refresh == nil:
@@ -129,13 +131,16 @@ func (m *Manager) renewLocked(ctx context.Context, force bool) (Token, error) {
 	}
 }
 
+// ambientLocked reports whether a session can be got where there is none.
+func (m *Manager) ambientLocked() bool { return m.cfg.Ambient && !m.out && m.cfg.Refresh != nil }
+
 // beginLocked returns the refresh under way, begun if need be.
 func (m *Manager) beginLocked() *flight {
 	if m.flight == nil {
 		f := &flight{done: make(chan struct{})}
 		m.flight = f
-		h, generation := m.held, m.generation
-		m.wg.Go(func() { m.fly(f, h.Session, generation) })
+		old, generation := m.sessionLocked(), m.generation
+		m.wg.Go(func() { m.fly(f, old, generation) })
 	}
 	return m.flight
 }
@@ -212,7 +217,7 @@ func (m *Manager) ask(ctx context.Context, old Session) (next Session, err error
 func (m *Manager) land(f *flight, generation uint64, next *Session, err error) {
 	var late, ended error
 	m.mu.Lock()
-	current := m.generation == generation && m.held != nil
+	current := m.generation == generation
 	m.mu.Unlock()
 	if next != nil && current {
 		// On the disk first: who has the token may use it as soon as he likes.
@@ -222,25 +227,28 @@ func (m *Manager) land(f *flight, generation uint64, next *Session, err error) {
 		}
 	}
 	m.mu.Lock()
-	current = current && m.generation == generation && m.held != nil
+	current = current && m.generation == generation
 	switch {
+	case next != nil && current && m.held == nil:
+		m.signInLocked(Event{Kind: SignIn, Session: *next})
+		m.refreshedAt = time.Now()
 	case next != nil && current:
 		m.held = m.hold(*next)
 		m.refreshedAt = time.Now()
 		m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
 		m.tellLocked(Event{Kind: Refreshed, Session: *next})
 	case err != nil && current && final(err):
-		m.tellLocked(Event{Kind: RefreshFailed, Session: m.held.Session, Err: err})
+		m.tellLocked(Event{Kind: RefreshFailed, Session: m.sessionLocked(), Err: err})
 		m.signOutLocked(Event{Kind: SignOut, Err: err})
-		ended = err
+		m.out, ended = true, err
 	case err != nil && current:
 		m.failedLocked(err)
 	}
 	switch {
-	case m.held == nil:
-		f.err = errors.Join(err, ErrNone)
 	case err != nil && current:
 		f.err = err
+	case m.held == nil:
+		f.err = ErrNone
 	default:
 		f.token = m.held.token()
 	}
@@ -285,7 +293,7 @@ func (m *Manager) failedLocked(err error) {
 	m.failures++
 	m.failure, m.retryAt = err, time.Now().Add(wait)
 	m.log.Warn("tokens: the refresh failed; it will be tried again", "err", err, "in", wait)
-	m.tellLocked(Event{Kind: Failed, Session: m.held.Session, Err: err})
+	m.tellLocked(Event{Kind: Failed, Session: m.sessionLocked(), Err: err})
 }
 
 // keepOver puts a renewed session into the store, unless somebody else has put

@@ -140,11 +140,7 @@ func (m *Manager) apply(kept *Session) bool {
 	case kept == nil:
 		return m.signOutLocked(Event{Kind: SignOut, Remote: true}) != nil
 	case m.held == nil || m.held.User.ID != kept.User.ID || m.held.SessionID != kept.SessionID:
-		m.generation++
-		m.held = m.hold(*kept)
-		m.resetLocked()
-		m.active, m.idleTold = m.wall(), false
-		m.tellLocked(Event{Kind: SignIn, Remote: true, Session: *kept})
+		m.signInLocked(Event{Kind: SignIn, Remote: true, Session: *kept})
 		return true
 	case same(&m.held.Session, kept):
 		return false
