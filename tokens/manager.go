@@ -95,6 +95,7 @@ type Manager struct {
 	held        *held    // nil: signed out
 	out         bool     // signed out by somebody's wish, or for good: Ambient rests
 	seen        *Session // what the store is known to keep
+	ours        *Session // what this manager has put there, or is about to
 	generation  uint64   // of the session; raised by each sign-in and sign-out
 	flight      *flight
 	failures    int       // refreshes in a row that will be tried again
@@ -293,6 +294,9 @@ func (m *Manager) resetLocked() {
 func (m *Manager) keep(ctx context.Context, s *Session) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	m.mu.Lock()
+	m.ours = s
+	m.mu.Unlock()
 	old, err := m.store.Load(ctx)
 	for err == nil || isCorrupt(err) {
 		var now *Session

@@ -160,15 +160,12 @@ func (m *Manager) fly(f *flight, old Session, generation uint64) {
 		unlock = func() {}
 	}
 	defer unlock()
-	if m.adopt() {
-		// Somebody else was quicker, or signed out.
-		m.land(f, generation, nil, nil)
-		return
-	}
+	m.adopt()
 	m.mu.Lock()
-	stale := m.generation != generation
+	now := m.sessionLocked()
+	stale := m.generation != generation || !same(&now, &old)
 	m.mu.Unlock()
-	if stale {
+	if stale { // somebody else was quicker, or signed out
 		m.land(f, generation, nil, nil)
 		return
 	}
@@ -245,8 +242,10 @@ func (m *Manager) land(f *flight, generation uint64, next *Session, err error) {
 		m.failedLocked(err)
 	}
 	switch {
+	case ended != nil:
+		f.err = ended
 	case err != nil && current:
-		f.err = err
+		f.err = m.failure
 	case m.held == nil:
 		f.err = ErrNone
 	default:
@@ -290,6 +289,9 @@ func (m *Manager) failedLocked(err error) {
 	if e, ok := errors.AsType[*holdfast.Error](err); ok && e.RetryAfter > 0 {
 		wait = max(wait, min(e.RetryAfter, maxRetryAfter))
 	}
+	if Final(err) { // by its code, which was not meant so here
+		err = &holdfast.Error{Code: holdfast.Internal, Message: "The session could not be renewed now", Err: err}
+	}
 	m.failures++
 	m.failure, m.retryAt = err, time.Now().Add(wait)
 	m.log.Warn("tokens: the refresh failed; it will be tried again", "err", err, "in", wait)
@@ -304,6 +306,7 @@ func (m *Manager) keepOver(next *Session) (kept *Session, ok bool) {
 	defer cancel()
 	m.mu.Lock()
 	seen := m.seen
+	m.ours = next
 	m.mu.Unlock()
 	now, err := m.store.Swap(ctx, seen, next)
 	switch {

@@ -112,42 +112,41 @@ func (m *Manager) watch() {
 	}
 }
 
-// adopt takes over what others have put into the store. It reports whether the
-// session is another one than before.
-func (m *Manager) adopt() bool {
+// adopt takes over what others have put into the store.
+func (m *Manager) adopt() {
 	kept, err := m.load()
 	if err != nil && !isCorrupt(err) {
 		if m.ctx.Err() == nil {
 			m.fail(err)
 		}
-		return false
+		return
 	}
 	if err != nil {
 		m.fail(err) // and what was there is gone
 	}
-	return m.apply(kept)
+	m.apply(kept)
 }
 
 // apply takes over what the store keeps now, if that is news.
-func (m *Manager) apply(kept *Session) bool {
+func (m *Manager) apply(kept *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if same(kept, m.seen) {
-		return false
+	if same(kept, m.seen) || kept != nil && same(kept, m.ours) {
+		return // no news, or a write of ours, which whoever made it tells of
 	}
 	m.seen = kept
 	switch {
 	case kept == nil:
-		return m.signOutLocked(Event{Kind: SignOut, Remote: true}) != nil
+		m.signOutLocked(Event{Kind: SignOut, Remote: true})
+		return
 	case m.held == nil || m.held.User.ID != kept.User.ID || m.held.SessionID != kept.SessionID:
 		m.signInLocked(Event{Kind: SignIn, Remote: true, Session: *kept})
-		return true
+		return
 	case same(&m.held.Session, kept):
-		return false
+		return
 	}
 	m.held = m.hold(*kept)
 	m.refreshedAt = time.Now()
 	m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
 	m.tellLocked(Event{Kind: Refreshed, Remote: true, Session: *kept})
-	return true
 }
