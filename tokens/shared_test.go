@@ -1,0 +1,202 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+)
+
+func TestL19Inactivity(t *testing.T) {
+	store := NewMemory()
+	bubble(t, Config{Store: store, IdleTimeout: 10 * time.Minute}, &issuer{lifetime: -1}, func(t *testing.T, m *Manager, e *events) {
+		other, err := NewManager(Config{Store: store, IdleTimeout: 10 * time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		time.Sleep(9 * time.Minute)
+		m.Touch()
+		time.Sleep(9 * time.Minute)
+		e.expect(t, "")
+		other.Touch()
+		time.Sleep(9 * time.Minute)
+		e.expect(t, "")
+		time.Sleep(2 * time.Minute)
+		e.expect(t, "inactivity-timeout")
+		time.Sleep(time.Hour)
+		e.expect(t, "inactivity-timeout")
+		if !m.SignedIn() {
+			t.Error("the application decides")
+		}
+		m.Touch()
+		time.Sleep(11 * time.Minute)
+		e.expect(t, "inactivity-timeout inactivity-timeout")
+	})
+}
+
+func TestL20StalePermissions(t *testing.T) {
+	i := &issuer{}
+	bubble(t, Config{}, i, func(t *testing.T, m *Manager, e *events) {
+		token, _ := m.Token(t.Context())
+		if next, err := m.Refused(t.Context(), token, holdfast.PermissionVersionStale.New()); err != nil || next.Access != "a2" {
+			t.Error(next, err)
+		}
+		e.expect(t, "refresh")
+	})
+}
+
+func TestL21TheServerDoesNotHear(t *testing.T) {
+	down := errors.New("down")
+	bubble(t, Config{SignOut: func(context.Context, Session) error { return down }}, &issuer{}, func(t *testing.T, m *Manager, e *events) {
+		if err := m.Clear(t.Context()); !errors.Is(err, down) {
+			t.Error(err)
+		}
+		e.expect(t, "sign-out error")
+		if m.SignedIn() {
+			t.Error("signed in")
+		}
+	})
+}
+
+func TestL35ACallerLeaves(t *testing.T) {
+	i := &issuer{slow: 10 * time.Second}
+	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {
+		token, _ := m.Token(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := m.Refused(ctx, token, holdfast.TokenExpired.New()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		if next, err := m.Refused(t.Context(), token, holdfast.TokenExpired.New()); err != nil || next.Access != "a2" || i.count() != 1 {
+			t.Error(next, err, i.count())
+		}
+	})
+}
+
+// Two managers on one store are as two processes.
+func TestL17L18SharedStore(t *testing.T) {
+	i := &issuer{slow: time.Second}
+	store := NewMemory()
+	bubble(t, Config{Store: store}, i, func(t *testing.T, m *Manager, e *events) {
+		other, err := NewManager(Config{Store: store, Refresh: i.refresh})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		heard := follow(other)
+		if other.User().ID != "ann" {
+			t.Fatal("the other did not find the session")
+		}
+		time.Sleep(15 * time.Minute) // both are due at the same time
+		if i.count() != 1 || access(t, m) != "a2" || access(t, other) != "a2" {
+			t.Errorf("%d refreshes", i.count())
+		}
+		got := e.String() + "|" + heard.String()
+		if got != "refresh|refresh(remote)" && got != "refresh(remote)|refresh" {
+			t.Error(got)
+		}
+		_ = other.Clear(t.Context())
+		synctest.Wait()
+		if m.SignedIn() {
+			t.Error("a sign-out did not spread")
+		}
+		if err := m.SetTokens(t.Context(), Session{Access: "bob", User: holdfast.User{ID: "bob"}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if other.User().ID != "bob" {
+			t.Error("a sign-in did not spread")
+		}
+		if got := heard.String(); !strings.HasSuffix(got, "sign-out sign-in(remote)") {
+			t.Error(got)
+		}
+	})
+}
+
+// TestModel drives a few managers on one store at random: whatever happens,
+// they agree at rest, and nobody uses a refresh token twice.
+func TestModel(t *testing.T) {
+	for seed := range uint64(200) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			var mu sync.Mutex
+			n, used := 0, map[string]bool{}
+			refresh := func(ctx context.Context, old Session) (Session, error) {
+				mu.Lock()
+				wait, fails := time.Duration(r.IntN(3000))*time.Millisecond, r.IntN(4) == 0
+				if !fails {
+					if used[old.Refresh] {
+						t.Errorf("seed %d: %s was used twice", seed, old.Refresh)
+					}
+					used[old.Refresh] = true
+				}
+				n++
+				id := n
+				mu.Unlock()
+				time.Sleep(wait)
+				if fails {
+					return Session{}, errors.New("down")
+				}
+				return Session{Access: fmt.Sprint("a", id), Refresh: fmt.Sprint("r", id), Lifetime: time.Minute}, nil
+			}
+			store := NewMemory()
+			var all []*Manager
+			for range 3 {
+				m, err := NewManager(Config{Store: store, Refresh: refresh, Logger: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Close()
+				all = append(all, m)
+			}
+			for range 40 {
+				mu.Lock()
+				m := all[r.IntN(len(all))]
+				what, wait := r.IntN(10), time.Duration(r.IntN(20_000))*time.Millisecond
+				mu.Unlock()
+				switch {
+				case what == 0:
+					_ = m.Clear(t.Context())
+				case what < 3:
+					mu.Lock()
+					n++
+					id := n
+					mu.Unlock()
+					s := Session{Access: fmt.Sprint("a", id), Refresh: fmt.Sprint("r", id), User: holdfast.User{ID: fmt.Sprint("u", id%3)}, Lifetime: time.Minute}
+					if err := m.SetTokens(t.Context(), s); err != nil {
+						t.Fatal(err)
+					}
+				case what < 6:
+					if token, err := m.Token(t.Context()); err == nil {
+						go m.Refused(t.Context(), token, holdfast.TokenExpired.New())
+					}
+				default:
+					go m.Refresh(t.Context())
+				}
+				time.Sleep(wait)
+			}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			kept, _ := store.Load(t.Context())
+			for _, m := range all {
+				s, ok := m.Session()
+				if ok != (kept != nil) || ok && s.Access != kept.Access {
+					t.Errorf("seed %d: a manager has %v (%s), the store %v", seed, ok, s.Access, kept)
+				}
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
