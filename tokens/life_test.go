@@ -466,4 +466,3 @@ func TestL13Sleep(t *testing.T) {
 		}
 	})
 }
-
