@@ -2,9 +2,11 @@ package holdfasttest
 
 import (
 	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
@@ -19,6 +21,7 @@ const (
 	SignIn  = "/api/auth/sign-in"
 	SignOut = "/api/auth/sign-out"
 	Refresh = "/api/auth/refresh"
+	CSRF    = "/api/auth/csrf"
 	JWKS    = "/.well-known/jwks.json"
 	Sockets = "/socket.io/"
 )
@@ -32,6 +35,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("POST "+SignIn, s.signInHTTP)
 	s.mux.HandleFunc("POST "+Refresh, s.refreshHTTP)
 	s.mux.HandleFunc("POST "+SignOut, s.signOutHTTP)
+	s.mux.HandleFunc("GET "+CSRF, s.csrfHTTP)
 	if s.cfg.PublicKey {
 		s.mux.HandleFunc("GET "+JWKS, s.jwksHTTP)
 	}
@@ -135,4 +139,42 @@ func (s *Server) jwksHTTP(w http.ResponseWriter, _ *http.Request) {
 	_ = httpjson.Write(w, http.StatusOK, struct {
 		Keys []jwk `json:"keys"`
 	}{[]jwk{{"OKP", "Ed25519", s.key.ID, "EdDSA", "sig", base64.RawURLEncoding.EncodeToString(public)}}})
+}
+
+// csrfHTTP gives the CSRF token, by the ways of Config.CSRF.
+func (s *Server) csrfHTTP(w http.ResponseWriter, _ *http.Request) {
+	s.issuer.mu.Lock()
+	token := s.issuer.csrf
+	s.issuer.mu.Unlock()
+	by := func(way string) bool { return s.cfg.CSRF == "" || s.cfg.CSRF == way }
+	if by("header") {
+		w.Header().Set("X-CSRF-Token", token)
+	}
+	if by("cookie") {
+		http.SetCookie(w, &http.Cookie{Name: "csrf-token", Value: token, Path: "/", SameSite: http.SameSiteLaxMode})
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	out := map[string]string{}
+	if by("body") {
+		out["csrfToken"] = token
+	}
+	_ = httpjson.Write(w, http.StatusOK, out)
+}
+
+// ForgetCSRF makes a new CSRF token: the old one is answered CSRF_MISMATCH.
+func (s *Server) ForgetCSRF() {
+	s.issuer.mu.Lock()
+	defer s.issuer.mu.Unlock()
+	s.issuer.csrf = rand.Text()
+}
+
+// guarded reports whether a request lacks the CSRF token that it needs.
+func (s *Server) guarded(r *http.Request) bool {
+	if s.cfg.CSRF == "" || r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions ||
+		strings.HasPrefix(r.URL.Path, "/api/auth/") || s.handshake(r) || r.URL.Query().Has("sid") {
+		return false
+	}
+	s.issuer.mu.Lock()
+	defer s.issuer.mu.Unlock()
+	return r.Header.Get("X-CSRF-Token") != s.issuer.csrf
 }

@@ -1,6 +1,7 @@
 package holdfasttest
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -59,6 +60,7 @@ const (
 	ruleFail
 	ruleDropBefore
 	ruleDropAfter
+	ruleSlowAfter
 )
 
 // rule is done to requests of one path.
@@ -96,6 +98,12 @@ func (s *Server) Slow(path string, d time.Duration) {
 	s.faults.add(&rule{kind: ruleSlow, path: path, left: -1, delay: d})
 }
 
+// SlowReplies does what requests for a path ask for, and waits before it answers,
+// until Heal. It is for calls that are answered, not for connections.
+func (s *Server) SlowReplies(path string, d time.Duration) {
+	s.faults.add(&rule{kind: ruleSlowAfter, path: path, left: -1, delay: d})
+}
+
 // DropRequests cuts the connections of the next n requests for a path before
 // anything is done about them.
 func (s *Server) DropRequests(path string, n int) {
@@ -108,7 +116,7 @@ func (s *Server) DropReplies(path string, n int) {
 	s.faults.add(&rule{kind: ruleDropAfter, path: path, left: n})
 }
 
-// Heal ends what Fail, Slow, DropRequests, DropReplies, DropAcks, RefuseFresh
+// Heal ends what Fail, Slow, SlowReplies, DropRequests, DropReplies, DropAcks, RefuseFresh
 // and Refuse began. What is slow already goes on being so.
 func (s *Server) Heal() {
 	s.faults.mu.Lock()
@@ -304,12 +312,27 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		f.failure.write(w, r)
 		return
 	}
+	if s.guarded(r) {
+		s.faults.answered(entry, http.StatusForbidden)
+		httpjson.WriteError(w, r, holdfast.CSRFMismatch.New())
+		return
+	}
 	if s.faults.take(ruleDropAfter, path) != nil {
 		s.mux.ServeHTTP(nowhere{http.Header{}}, r)
 		panic(http.ErrAbortHandler)
 	}
 	r.Header.Del("Sec-Websocket-Extensions") // frames are looked into: see sockets
-	s.mux.ServeHTTP(&responseWriter{ResponseWriter: w, srv: s, entry: entry}, r)
+	to := &responseWriter{ResponseWriter: w, srv: s, entry: entry}
+	if slow := s.faults.take(ruleSlowAfter, path); slow != nil {
+		kept := &keptReply{header: w.Header()}
+		s.mux.ServeHTTP(kept, r)
+		if !wait(r, slow.delay, halt) {
+			panic(http.ErrAbortHandler)
+		}
+		kept.give(to)
+		return
+	}
+	s.mux.ServeHTTP(to, r)
 }
 
 // handshake reports whether a request is for a new connection.
@@ -358,3 +381,19 @@ type nowhere struct{ header http.Header }
 func (n nowhere) Header() http.Header         { return n.header }
 func (n nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (n nowhere) WriteHeader(int)             {}
+
+// keptReply is an answer that is given later.
+type keptReply struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (k *keptReply) Header() http.Header         { return k.header }
+func (k *keptReply) Write(p []byte) (int, error) { return k.body.Write(p) }
+func (k *keptReply) WriteHeader(status int)      { k.status = cmp.Or(k.status, status) }
+
+func (k *keptReply) give(w http.ResponseWriter) {
+	w.WriteHeader(cmp.Or(k.status, http.StatusOK))
+	_, _ = w.Write(k.body.Bytes()) // a client that is gone needs no answer
+}

@@ -29,6 +29,7 @@ type issuer struct {
 
 	mu          sync.Mutex // guards what follows
 	skew        time.Duration
+	csrf        string
 	sessions    map[string]*session // by their id
 	refreshes   map[string]*session // by each refresh token that was ever theirs
 	access      map[string]*issued  // by the text
@@ -60,7 +61,7 @@ type issued struct {
 func newIssuer(cfg Config) *issuer {
 	return &issuer{
 		cfg: cfg, sessions: make(map[string]*session), refreshes: make(map[string]*session),
-		access: make(map[string]*issued), bumps: make(map[string]auth.Bump),
+		access: make(map[string]*issued), bumps: make(map[string]auth.Bump), csrf: rand.Text(),
 	}
 }
 

@@ -56,6 +56,10 @@ type Config struct {
 	// KeepRefresh: refresh tokens are not rotated: the answer to a refresh has
 	// none, and the old one stays good.
 	KeepRefresh bool
+	// CSRF demands a CSRF token (X-CSRF-Token) of all calls that change something,
+	// but for those of the issuer. GET CSRF gives it in this way alone: "header",
+	// "body" or "cookie". Empty: in all of them, and nobody asks for it.
+	CSRF string
 	// Plain: to its sockets it is a Socket.IO server that knows nothing of
 	// tokens: no auth:session, no in-place refresh, no auth:closing.
 	Plain bool
@@ -109,6 +113,11 @@ func New(t testing.TB, cfg Config) *Server {
 func NewServer(cfg Config) (*Server, error) {
 	if cfg.Lifetime < 0 {
 		return nil, errors.New("holdfasttest: Config.Lifetime is negative")
+	}
+	switch cfg.CSRF {
+	case "", "header", "body", "cookie":
+	default:
+		return nil, errors.New("holdfasttest: Config.CSRF is header, body or cookie")
 	}
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = DefaultLifetime

@@ -123,7 +123,8 @@ func TestFailures(t *testing.T) {
 func TestTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := holdfasttest.New(t, holdfasttest.Config{})
-		srv.Handle("/x", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		var served atomic.Int32
+		srv.Handle("/x", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
 		get := func() (int, time.Duration) {
 			start := time.Now()
 			resp, err := srv.Client().Get(srv.URL + "/x")
@@ -143,7 +144,18 @@ func TestTimes(t *testing.T) {
 			t.Error(status)
 		}
 		srv.Slow("/x", 7*time.Second)
-		if status, took := get(); status != 200 || took != 7*time.Second {
+		srv.SlowReplies("/x", 2*time.Second)
+		go func() {
+			time.Sleep(6 * time.Second)
+			if n := served.Load(); n != 1 {
+				t.Error("slow, but done at once:", n)
+			}
+			time.Sleep(2 * time.Second)
+			if n := served.Load(); n != 2 {
+				t.Error("a slow reply, not done before:", n)
+			}
+		}()
+		if status, took := get(); status != 200 || took != 9*time.Second {
 			t.Error(status, took)
 		}
 		go func() { time.Sleep(2 * time.Second); _ = srv.Stop() }()
@@ -477,9 +489,52 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+func TestCSRF(t *testing.T) {
+	for _, way := range []string{"header", "body", "cookie"} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := holdfasttest.New(t, holdfasttest.Config{CSRF: way})
+			srv.Handle("/x", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			post := func(token string) int {
+				req, _ := http.NewRequest("POST", srv.URL+"/x", nil)
+				req.Header.Set("X-CSRF-Token", token)
+				resp, err := srv.Client().Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				return resp.StatusCode
+			}
+			resp, err := srv.Client().Get(srv.URL + holdfasttest.CSRF)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			var in map[string]string
+			_ = json.NewDecoder(resp.Body).Decode(&in)
+			found := map[string]string{"header": resp.Header.Get("X-CSRF-Token"), "body": in["csrfToken"]}
+			for _, c := range resp.Cookies() {
+				found["cookie"] = c.Value
+			}
+			for w, token := range found {
+				if (w == way) != (token != "") {
+					t.Errorf("%s: %v", way, found)
+				}
+			}
+			if a, b := post(""), post(found[way]); a != 403 || b != 200 {
+				t.Error(way, a, b)
+			}
+			srv.ForgetCSRF()
+			if status := post(found[way]); status != 403 {
+				t.Error(way, status)
+			}
+		})
+	}
+}
+
 func TestBadConfig(t *testing.T) {
 	for name, cfg := range map[string]holdfasttest.Config{
 		"lifetime": {Lifetime: -1},
+		"csrf":     {CSRF: "x"},
 		"path":     {Server: server.Config{Path: "x"}},
 	} {
 		if _, err := holdfasttest.NewServer(cfg); err == nil {

@@ -226,6 +226,30 @@ func TestL03AFailureThatPasses(t *testing.T) {
 	}
 }
 
+// A token that the server refuses while refreshes fail is no token that it
+// refused anew: there is no end to the attempts.
+func TestL03RefusedWhileItFails(t *testing.T) {
+	i := &issuer{fail: func(call int) error {
+		if call <= 10 {
+			return errors.New("down")
+		}
+		return nil
+	}}
+	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {
+		token, _ := m.Token(t.Context())
+		for i.count() < 10 {
+			if _, err := m.Refused(t.Context(), token, holdfast.TokenExpired.New()); err == nil || Final(err) {
+				t.Fatalf("after %d refreshes: %v", i.count(), err)
+			}
+			time.Sleep(time.Second)
+		}
+		time.Sleep(maxBackoff)
+		if next, err := m.Refused(t.Context(), token, holdfast.TokenExpired.New()); err != nil || next.Access != "a2" {
+			t.Error(next, err)
+		}
+	})
+}
+
 func TestL03Backoff(t *testing.T) {
 	i := &issuer{fail: func(int) error { return errors.New("down") }, lifetime: 10 * time.Second}
 	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {

@@ -103,6 +103,7 @@ type Manager struct {
 	retryAt     time.Time // not before
 	refreshedAt time.Time
 	refusals    []time.Time // refreshes for refused tokens, lately
+	refused     string      // the token that the last one was for
 	active      time.Time   // by wall
 	shared      time.Time   // activity that the store has been told
 	idleTold    bool
@@ -287,7 +288,7 @@ func (m *Manager) signOutLocked(e Event) *held {
 // resetLocked forgets what was counted of the session before.
 func (m *Manager) resetLocked() {
 	m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
-	m.refreshedAt, m.refusals = time.Time{}, nil
+	m.refreshedAt, m.refusals, m.refused = time.Time{}, nil, ""
 }
 
 // keep puts a session into the store, whatever is there.

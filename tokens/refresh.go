@@ -91,7 +91,7 @@ func (m *Manager) Refused(ctx context.Context, refused Token, reason *holdfast.E
 	case m.cfg.Refresh == nil:
 		m.mu.Unlock()
 		return Token{}, terminal
-	case m.flight == nil && !m.mayRefuseLocked():
+	case m.flight == nil && !m.mayRefuseLocked(refused.Access):
 		// A server that refuses what it has just given is asked no more for a
 		// while: see refusedLimit.
 		m.mu.Unlock()
@@ -100,8 +100,12 @@ func (m *Manager) Refused(ctx context.Context, refused Token, reason *holdfast.E
 	return m.renewLocked(ctx, false)
 }
 
-// mayRefuseLocked counts a refresh for a refused token, within the limit.
-func (m *Manager) mayRefuseLocked() bool {
+// mayRefuseLocked counts a refresh for a refused token, within the limit. A
+// token whose refresh has failed is refused again and again; it counts once.
+func (m *Manager) mayRefuseLocked(access string) bool {
+	if access == m.refused {
+		return true
+	}
 	now := time.Now()
 	for len(m.refusals) > 0 && now.Sub(m.refusals[0]) >= refusedWindow {
 		m.refusals = m.refusals[1:]
@@ -109,7 +113,7 @@ func (m *Manager) mayRefuseLocked() bool {
 	if len(m.refusals) >= refusedLimit {
 		return false
 	}
-	m.refusals = append(m.refusals, now)
+	m.refusals, m.refused = append(m.refusals, now), access
 	return true
 }
 
