@@ -328,7 +328,9 @@ func (f *File) poll(ctx context.Context, changed func()) {
 	}
 	tick := time.NewTicker(watchPoll)
 	defer tick.Stop()
-	for last := look(); ; {
+	last := look()
+	changed() // for what was changed before
+	for {
 		select {
 		case <-tick.C:
 			if now := look(); now != last {

@@ -96,6 +96,9 @@ type Manager struct {
 	out         bool     // signed out by somebody's wish, or for good: Ambient rests
 	seen        *Session // what the store is known to keep
 	ours        *Session // what this manager has put there, or is about to
+	writes      uint64   // to the store: raised when one begins, and when it ends
+	writing     int      // of them, under way
+	missed      bool     // what others did meanwhile is still to be looked at
 	generation  uint64   // of the session; raised by each sign-in and sign-out
 	flight      *flight
 	failures    int       // refreshes in a row that will be tried again
@@ -232,6 +235,7 @@ func (m *Manager) SetTokens(ctx context.Context, s Session) error {
 		return ErrClosed
 	}
 	m.signInLocked(Event{Kind: SignIn, Session: s})
+	m.beginWriteLocked(&s)
 	m.mu.Unlock()
 	m.poke()
 	return m.keep(ctx, &s)
@@ -250,6 +254,7 @@ func (m *Manager) Clear(ctx context.Context) error {
 	if old == nil {
 		m.generation++ // what is on its way comes too late all the same
 	}
+	m.beginWriteLocked(nil)
 	m.mu.Unlock()
 	m.poke()
 	err := m.keep(ctx, nil)
@@ -291,13 +296,35 @@ func (m *Manager) resetLocked() {
 	m.refreshedAt, m.refusals, m.refused = time.Time{}, nil, ""
 }
 
-// keep puts a session into the store, whatever is there.
+// beginWriteLocked says that s, or nil for none, is about to be put into the
+// store. Until endWrite nothing is taken over from there: it could be what was
+// there before.
+func (m *Manager) beginWriteLocked(s *Session) {
+	m.ours = s
+	m.writes++
+	m.writing++
+}
+
+// endWrite looks at what others did meanwhile.
+func (m *Manager) endWrite() {
+	m.mu.Lock()
+	m.writes++
+	m.writing--
+	again := m.missed && m.writing == 0
+	if again {
+		m.missed = false
+	}
+	m.mu.Unlock()
+	if again {
+		m.adopt()
+	}
+}
+
+// keep puts a session into the store, whatever is there; the write has begun.
 func (m *Manager) keep(ctx context.Context, s *Session) error {
+	defer m.endWrite()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	m.mu.Lock()
-	m.ours = s
-	m.mu.Unlock()
 	old, err := m.store.Load(ctx)
 	for err == nil || isCorrupt(err) {
 		var now *Session

@@ -310,8 +310,9 @@ func (m *Manager) keepOver(next *Session) (kept *Session, ok bool) {
 	defer cancel()
 	m.mu.Lock()
 	seen := m.seen
-	m.ours = next
+	m.beginWriteLocked(next)
 	m.mu.Unlock()
+	defer m.endWrite()
 	now, err := m.store.Swap(ctx, seen, next)
 	switch {
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,6 +120,79 @@ func TestL17L18SharedStore(t *testing.T) {
 		}
 		if got := heard.String(); !strings.HasSuffix(got, "sign-out sign-in(remote)") {
 			t.Error(got)
+		}
+	})
+}
+
+// lateStore takes its time before it watches.
+type lateStore struct{ *Memory }
+
+func (l lateStore) Watch(ctx context.Context, changed func()) error {
+	time.Sleep(time.Second)
+	return l.Memory.Watch(ctx, changed)
+}
+
+// staleStore hands out what it held a second ago.
+type staleStore struct {
+	*Memory
+	slow atomic.Bool
+}
+
+func (s *staleStore) Load(ctx context.Context) (*Session, error) {
+	kept, err := s.Memory.Load(ctx)
+	if s.slow.Swap(false) {
+		time.Sleep(time.Second)
+	}
+	return kept, err
+}
+
+// What was read before a sign-in, or a refresh, undoes nothing.
+func TestL18AReadThatIsLate(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, m *Manager) error{
+		"sign-in": func(t *testing.T, m *Manager) error {
+			return m.SetTokens(t.Context(), Session{Access: "bob", User: holdfast.User{ID: "bob"}})
+		},
+		"refresh": func(t *testing.T, m *Manager) error { return m.Refresh(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &staleStore{Memory: NewMemory()}
+			bubble(t, Config{Store: store}, &issuer{}, func(t *testing.T, m *Manager, e *events) {
+				old, _ := store.Memory.Load(t.Context())
+				other := Session{Access: "x", Refresh: "x", User: holdfast.User{ID: "eve"}}
+				if _, err := store.Swap(t.Context(), old, &other); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // eve was taken over
+				store.slow.Store(true)
+				go m.adopt() // reads eve, and is slow about it
+				synctest.Wait()
+				if err := change(t, m); err != nil {
+					t.Fatal(err)
+				}
+				want, _ := m.Session()
+				time.Sleep(2 * time.Second)
+				if got, _ := m.Session(); got.Access != want.Access {
+					t.Errorf("%v became %v: %v", want, got, e)
+				}
+			})
+		})
+	}
+}
+
+func TestL18BeforeTheWatchStands(t *testing.T) {
+	store := NewMemory()
+	bubble(t, Config{Store: store}, &issuer{}, func(t *testing.T, m *Manager, _ *events) {
+		other, err := NewManager(Config{Store: lateStore{store}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		if err := m.SetTokens(t.Context(), Session{Access: "bob", User: holdfast.User{ID: "bob"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if other.User().ID != "bob" {
+			t.Error("what happened before the watch stood was missed")
 		}
 	})
 }

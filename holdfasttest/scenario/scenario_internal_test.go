@@ -115,3 +115,15 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	f.Add(bad(`{"do":"refresh"}`))
+	f.Add([]byte(`{"name":"x","applies":["go"],"steps":["$s"],"each":[{"case":"a","s":{"advance":5}}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if s, err := Parse(data); err == nil {
+			if cases, err := s.Cases(); err != nil || len(cases) == 0 {
+				t.Errorf("parsed, but without cases: %v", err)
+			}
+		}
+	})
+}
