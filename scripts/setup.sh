@@ -30,6 +30,14 @@ if ! command -v "${cc%% *}" >/dev/null; then
     fail "gcc could not be installed." "Run: sudo apt-get install gcc libc6-dev"
 fi
 
+if ! command -v curl >/dev/null; then
+  sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo -n"
+  command -v apt-get >/dev/null || fail "curl is missing: tests poll the server with it."
+  echo "setup: installing curl (for the tests of internal/interop)"
+  { $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq curl; } >/dev/null ||
+    fail "curl could not be installed." "Run: sudo apt-get install curl"
+fi
+
 # Tests start PostgreSQL servers of their own. Debian's package would make one
 # for the system as well, and start it at each boot; a file in this folder tells
 # it not to, and is there during the installation alone.

@@ -29,7 +29,7 @@ func requireNode(t *testing.T) {
 	if v := strings.TrimSpace(string(out)); len(v) < 3 || v[:2] == "v1" && v[2] != '0' {
 		t.Fatalf("node is %s: install Node 20 or newer", v)
 	}
-	for _, name := range []string{"socket.io", "socket.io-client", "realtimehttpauthclient", "@hyper-fetch/sockets", "ws"} {
+	for _, name := range []string{"socket.io", "socket.io-client", "realtimehttpauthclient", "@hyper-fetch/sockets", "ws", "eventsource"} {
 		if _, err := os.Stat("node_modules/" + name + "/package.json"); err != nil {
 			t.Fatalf("the npm package %s is not installed: run\n\tnpm ci --prefix internal/interop", name)
 		}
@@ -40,7 +40,7 @@ func requireNode(t *testing.T) {
 type script struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	stdin io.Closer
+	stdin io.WriteCloser
 	lines chan json.RawMessage // closed at the end of its output
 	done  chan struct{}        // closed when it has ended
 	errs  bytes.Buffer         // to be read after done
