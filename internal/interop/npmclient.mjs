@@ -28,6 +28,14 @@ async function connected(token, options, namespace) {
   return socket;
 }
 
+// inbox keeps what a socket is told, in order, from now on.
+function inbox(socket) {
+  const box = { items: [], waiting: [] };
+  socket.onAny((...event) => (box.waiting.length ? box.waiting.shift()(event) : box.items.push(event)));
+  box.next = () => (box.items.length ? Promise.resolve(box.items.shift()) : new Promise((resolve) => box.waiting.push(resolve)));
+  return box;
+}
+
 async function ok(socket, event, ...args) {
   const answer = await socket.timeout(10_000).emitWithAck(event, ...args);
   assert.equal(answer.ok, true, `${event}: ${JSON.stringify(answer)}`);
@@ -144,6 +152,87 @@ const scenarios = {
     assert.deepEqual(log, Array.from({ length: 40 }, (_, i) => i)); // all of it came before the ack
     const lost = await ok(bob, "room:join", { room: "s", since: { epoch: "other", offset: 3 } });
     assert.equal(lost.recovered, false);
+  },
+
+  // Who is in a room, who types there, and signals: by user, whatever number
+  // of tabs he has.
+  async presence() {
+    const room = "p";
+    const bob = await connected(tokens.bob);
+    const heard = inbox(bob);
+    const first = await ok(bob, "room:join", { room, presence: { at: "start" } });
+    const self = { id: "bob", name: "BOB", data: { at: "start" }, connections: 1 };
+    assert.deepEqual(first.presence, [self]);
+
+    const tabs = [await connected(tokens.alice), await connected(tokens.alice)];
+    const said = tabs.map(inbox);
+    const { presence } = await ok(tabs[0], "room:join", { room });
+    assert.deepEqual(presence, [{ id: "alice", name: "ALICE", connections: 1 }, self]);
+    assert.deepEqual(await heard.next(), ["presence:join", { room, user: { id: "alice", name: "ALICE" } }]);
+    await ok(tabs[1], "room:join", { room, presence: { color: "rot 🎨" } }); // the same user: an update
+    const user = { id: "alice", name: "ALICE", data: { color: "rot 🎨" } };
+    assert.deepEqual(await heard.next(), ["presence:update", { room, user }]);
+    assert.deepEqual(await ok(bob, "presence:get", { room }), [{ ...user, connections: 2 }, self]);
+    user.data = { color: "blau" };
+    await ok(tabs[0], "presence:update", { room, data: user.data });
+    assert.deepEqual(await heard.next(), ["presence:update", { room, user }]);
+    assert.deepEqual(await ok(tabs[1], "presence:get", { room }), [{ ...user, connections: 2 }, self]);
+
+    await ok(tabs[0], "typing", { room });
+    assert.deepEqual(await heard.next(), ["user_typing", { room, user: { id: "alice", name: "ALICE" } }]);
+
+    const cursor = { x: 3, y: [4, null] };
+    await ok(tabs[0], "room:signal", { room, event: "cursor", data: cursor, key: "mouse" });
+    const signal = ["cursor", cursor, { room, from: "alice", key: "mouse" }];
+    assert.deepEqual(await heard.next(), signal);
+    assert.deepEqual(await said[1].next(), signal); // the other tab, and of all this only the signal
+    tabs[0].emit("room:signal", { room, event: "plain" });
+    assert.deepEqual(await heard.next(), ["plain", null, { room, from: "alice" }]);
+    assert.deepEqual(await said[1].next(), ["plain", null, { room, from: "alice" }]);
+
+    for (const [event, payload, code] of [
+      ["presence:get", { room: "elsewhere" }, "FORBIDDEN"],
+      ["presence:update", { room, data: "x".repeat(5000) }, "MESSAGE_TOO_LARGE"],
+      ["room:publish", { room, event: "user_typing", data: {} }, "INVALID_ARGUMENT"], // nobody forges them
+      ["room:signal", { room, event: "presence:join", data: {} }, "INVALID_ARGUMENT"],
+    ]) {
+      const refused = await tabs[0].emitWithAck(event, payload);
+      assert.equal(refused.error?.code, code, `${event}: ${JSON.stringify(refused)}`);
+    }
+
+    tabs[0].disconnect(); // one tab less is nothing to tell
+    await ok(tabs[1], "room:signal", { room, event: "still" });
+    assert.deepEqual(await heard.next(), ["still", null, { room, from: "alice" }]);
+    while ((await ok(bob, "presence:get", { room }))[0].connections > 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    await ok(tabs[1], "room:leave", { room });
+    const [left, who] = await heard.next();
+    assert.deepEqual([left, who.room, who.user.id], ["presence:leave", room, "alice"]);
+    assert.deepEqual(await ok(bob, "presence:get", { room }), [self]);
+    assert.deepEqual([heard.items, said[0].items, said[1].items], [[], [], []]);
+  },
+
+  // The same id is answered with the first ack, on another connection as well.
+  async ids() {
+    const hf = (id) => ({ $hf: { id } });
+    const alice = await connected(tokens.alice);
+    assert.ok(alice.session.features.includes("id"));
+    const first = await ok(alice, "count", { n: 1 }, hf("one"));
+    assert.deepEqual(first, { call: 1, id: "one", got: '{"n":1}' });
+    assert.deepEqual(await ok(alice, "count", { n: 1 }, hf("one")), first);
+    assert.equal((await ok(alice, "count", { n: 1 }, hf("two"))).call, 2);
+    assert.deepEqual(await ok(alice, "count", hf("three")), { call: 3, id: "three", got: "null" });
+    assert.equal((await ok(alice, "count", { n: 1 })).call, 4); // without an id, each counts
+    assert.equal((await alice.emitWithAck("echo", { n: 1 }, hf("one"))).error.code, "CONFLICT");
+    const twice = await Promise.all([ok(alice, "count", 5, hf("five")), ok(alice, "count", 5, hf("five"))]);
+    assert.deepEqual(twice[0], twice[1]);
+    assert.equal(twice[0].call, 5);
+    alice.disconnect();
+    const again = await connected(tokens.alice);
+    assert.deepEqual(await ok(again, "count", { n: 1 }, hf("one")), first);
+    const bob = await connected(tokens.bob); // whose ids are his own
+    assert.equal((await ok(bob, "count", { n: 1 }, hf("one"))).call, 6);
+    const published = await ok(again, "room:publish", { room: "i", event: "n", data: 1 }, hf("pub"));
+    assert.deepEqual(await ok(again, "room:publish", { room: "i", event: "n", data: 1, id: "pub" }), published);
   },
 
   // Events keep coming while the transport is changed under them.

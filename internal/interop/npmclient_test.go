@@ -5,12 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-
 	"log/slog"
 	"net"
 	"net/http"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +29,7 @@ func TestNPMClient(t *testing.T) {
 	for _, transports := range []string{"websocket", "polling", "polling,websocket"} {
 		t.Run(transports, func(t *testing.T) {
 			t.Parallel()
-			for _, scenario := range []string{"connect", "tokens", "header", "acks", "binary", "namespaces", "rooms", "since", "upgrade", "expiry", "refresh", "drain"} {
+			for _, scenario := range []string{"connect", "tokens", "header", "acks", "binary", "namespaces", "rooms", "since", "presence", "ids", "upgrade", "expiry", "refresh", "drain"} {
 				t.Run(scenario, func(t *testing.T) { runNPMClient(t, scenario, transports) })
 			}
 		})
@@ -82,7 +82,7 @@ func npmServer(t *testing.T) (*server.Server, string) {
 	}
 	srv, err := server.New(server.Config{
 		Authenticator: verifier, Leeway: time.Second, MessageRate: 1000, MessageBurst: 1000,
-		Logger: slog.New(slog.DiscardHandler),
+		PresenceGrace: 100 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +114,15 @@ func npmServer(t *testing.T) (*server.Server, string) {
 		}
 		return n, nil
 	})
+	var calls atomic.Int64
+	type call struct {
+		Call int64  `json:"call"`
+		ID   string `json:"id"`
+		Got  string `json:"got"`
+	}
+	server.Handle(srv, "count", func(ctx context.Context, _ *server.Conn, in json.RawMessage) (call, error) {
+		return call{calls.Add(1), server.EventID(ctx), string(in)}, nil
+	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +145,7 @@ func npmServer(t *testing.T) (*server.Server, string) {
 // npmTokens are the tokens that the scenarios use, by name.
 func npmTokens(t *testing.T) map[string]string {
 	mint := func(user string, issued, expires time.Time) string {
-		signed, err := auth.Mint(auth.SigningKey{Secret: npmSecret}, auth.Claims{User: user, IssuedAt: issued, Expires: expires})
+		signed, err := auth.Mint(auth.SigningKey{Secret: npmSecret}, auth.Claims{User: user, Name: strings.ToUpper(user), IssuedAt: issued, Expires: expires})
 		if err != nil {
 			t.Fatal(err)
 		}
