@@ -75,6 +75,7 @@ func TestPlainAdmission(t *testing.T) {
 		want   string // a prefix
 		code   int    // of the close, 0 if admitted
 		reason string
+		after  time.Duration // from the handshake to want
 	}{
 		{name: "first message", send: func(t *testing.T) string { return `{"type":"auth","token":"` + token(t, "alice", time.Hour) + `"}` },
 			want: `{"type":"authenticated","user":{"id":"alice"},"expiresAt":`},
@@ -85,9 +86,9 @@ func TestPlainAdmission(t *testing.T) {
 			want: `{"type":"authenticated","user":{"id":"alice","name":"Alice"}`},
 		{name: "query where it is allowed", cfg: server.Config{AllowQueryToken: true}, query: func(t *testing.T) string { return "?token=" + token(t, "alice", time.Hour) },
 			want: `{"type":"authenticated"`},
-		{name: "nothing in time", want: `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED"},
+		{name: "nothing in time", want: `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED", after: 10 * time.Second},
 		{name: "query where it is not allowed", query: func(t *testing.T) string { return "?token=" + token(t, "alice", time.Hour) },
-			want: `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED"},
+			want: `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED", after: 10 * time.Second},
 		{name: "another message first", send: func(*testing.T) string { return `{"type":"join","room":"r"}` },
 			want: `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED"},
 		{name: "bad token", send: func(*testing.T) string { return `{"type":"auth","token":"abc"}` },
@@ -105,7 +106,7 @@ func TestPlainAdmission(t *testing.T) {
 			header: func(*testing.T) []string { return []string{"Cookie", "session=good"} }, want: `{"type":"authenticated","user":{"id":"alice","name":"Alice"}`},
 		{name: "cookies are off for any origin", cfg: server.Config{Authenticator: cookies, AllowedOrigins: []string{"*"}},
 			header: func(*testing.T) []string { return []string{"Cookie", "session=good", "Origin", "http://evil.test"} },
-			want:   `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED"},
+			want:   `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`, code: 4001, reason: "UNAUTHENTICATED", after: 10 * time.Second},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -118,11 +119,15 @@ func TestPlainAdmission(t *testing.T) {
 				if tc.header != nil {
 					header = tc.header(t)
 				}
+				start := time.Now()
 				p := w.plain(query, header...)
 				if tc.send != nil {
 					p.send(tc.send(t))
 				}
 				p.want(tc.want)
+				if d := time.Since(start); d != tc.after {
+					t.Errorf("answered after %v, want %v", d, tc.after)
+				}
 				if tc.code != 0 {
 					p.wantClose(tc.code, tc.reason)
 					return
