@@ -181,7 +181,7 @@ func FuzzAppend(f *testing.F) {
 			jsonws.AppendTopicClosing(nil, &holdfast.Error{Code: holdfast.Code(name), Message: room}),
 			jsonws.AppendTopicRoomLeft(nil, room, nil),
 			jsonws.AppendTopicEmit(nil, name, data),
-			jsonws.AppendTopicSignal(nil, room, from, name, data),
+			jsonws.AppendTopicSignal(nil, jsonws.Signal{Room: room, Event: name, Data: data, Key: epoch, From: from}),
 			jsonws.AppendTopicPresence(nil, "presence:join", room, jsonws.Member{ID: name, Name: from, Data: data}, int(offset)),
 		} {
 			if !json.Valid(text) {

@@ -201,7 +201,7 @@ func encodeTopic(f fieldsOf) ([]byte, error) {
 	case "presence":
 		return jsonws.AppendTopicPresence(nil, text("topic"), text("room"), f.member(), int(number("viewers"))), nil
 	case "signal":
-		return jsonws.AppendTopicSignal(nil, text("room"), text("user-id"), text("event"), raw("data")), nil
+		return jsonws.AppendTopicSignal(nil, jsonws.Signal{Room: text("room"), Event: text("event"), Data: raw("data"), Key: text("key"), From: text("from")}), nil
 	default:
 		f.t.Fatalf("%s: unknown frame %q", f.c.Place, frame)
 		return nil, nil

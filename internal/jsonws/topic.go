@@ -224,20 +224,21 @@ func AppendTopicEmit(dst []byte, event string, data json.RawMessage) []byte {
 }
 
 // AppendTopicSignal is a signal in a room:
-// {"topic":"…","data":…,"meta":{"room":"…","from":"…"}}. Names that are taken
-// are treated as AppendTopicEvent does.
-func AppendTopicSignal(dst []byte, room, from, event string, data json.RawMessage) []byte {
-	whole := taken(event)
-	if whole {
-		dst = append(appendTopic(dst, topicEvent), `{"type":"signal"`...)
-		dst = appendString(dst, `,"event":`, event)
-		dst = appendRaw(append(dst, `,"data":`...), data)
-		dst = append(dst, ',')
-	} else {
-		dst = append(appendRaw(appendTopic(dst, event), data), `,"meta":{`...)
+// {"topic":"…","data":…,"meta":{"room":"…","from":"…","key":"…"}}. Names that
+// are taken are treated as AppendTopicEvent does.
+func AppendTopicSignal(dst []byte, s Signal) []byte {
+	if taken(s.Event) {
+		return append(AppendSignal(appendTopic(dst, topicEvent), s), '}')
 	}
-	dst = appendString(dst, `"room":`, room)
-	return append(appendString(dst, `,"from":`, from), '}', '}')
+	dst = append(appendRaw(appendTopic(dst, s.Event), s.Data), `,"meta":{`...)
+	dst = appendString(dst, `"room":`, s.Room)
+	if s.From != "" {
+		dst = appendString(dst, `,"from":`, s.From)
+	}
+	if s.Key != "" {
+		dst = appendString(dst, `,"key":`, s.Key)
+	}
+	return append(dst, '}', '}')
 }
 
 // AppendTopicPresence tells what happened to a user in a room, by the topic
