@@ -56,8 +56,12 @@ type Event struct {
 	Position Position
 	// ID is the publisher's own id of it, for idempotency; may be empty.
 	ID string
-	// From is the publisher's user id; empty for backends.
+	// From is the publisher's user id; empty for backends, and for clients
+	// without a user.
 	From string
+	// Scope tells publishers with the same From apart where IDs are compared:
+	// clients without a user have one, backends have none. Nobody is sent it.
+	Scope string
 	// Except is the public id of a connection that is not sent the event as it
 	// happens; empty for none. It is part of the room's history all the same.
 	Except string
@@ -68,7 +72,7 @@ type Event struct {
 // Size is what the event counts for in limits of bytes: payload,
 // attachments and names.
 func (e *Event) Size() int {
-	n := len(e.Room) + len(e.Name) + len(e.Data) + len(e.ID) + len(e.From) + len(e.Except)
+	n := len(e.Room) + len(e.Name) + len(e.Data) + len(e.ID) + len(e.From) + len(e.Scope) + len(e.Except)
 	for _, a := range e.Attachments {
 		n += len(a)
 	}

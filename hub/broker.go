@@ -37,8 +37,8 @@ type Broker interface {
 	// It is atomic: looking the id up, taking an offset, appending, and
 	// remembering the id are one step, in which no other Publish to the room has
 	// a part, by whatever process. If ev.ID is not empty and an event with the
-	// same ID and From was appended to the same room in the same epoch before,
-	// nothing is appended and the position of the first one is returned, also if
+	// same ID, From and Scope was appended to the same room in the same epoch
+	// before, nothing is appended and the position of the first one is returned, also if
 	// the two meet. An id is remembered for some minutes at least, within bounds
 	// of memory, and even if history keeps its event no more; it is lost with its
 	// epoch. An error means that the event may or may not have been appended;

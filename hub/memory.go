@@ -141,7 +141,7 @@ func (m *Memory) Publish(ctx context.Context, ev *holdfast.Event) (holdfast.Posi
 		}
 		r := sh.room(ev.Room)
 		if ev.ID != "" {
-			if offset, ok := r.ids.find(ev.From, ev.ID); ok {
+			if offset, ok := r.ids.find(ev); ok {
 				pos := holdfast.Position{Epoch: r.epoch, Offset: offset}
 				sh.mu.Unlock()
 				return pos, nil

@@ -215,17 +215,19 @@ type idWindow struct {
 	order fifo[idEntry]
 }
 
-type idKey struct{ from, id string }
+type idKey struct{ from, scope, id string }
+
+func idKeyOf(ev *holdfast.Event) idKey { return idKey{ev.From, ev.Scope, ev.ID} }
 
 type idEntry struct {
 	key  idKey
 	when time.Time
 }
 
-func (k idKey) cost() int64 { return int64(memoryIDCost + len(k.from) + len(k.id)) }
+func (k idKey) cost() int64 { return int64(memoryIDCost + len(k.from) + len(k.scope) + len(k.id)) }
 
-func (w *idWindow) find(from, id string) (offset uint64, ok bool) {
-	offset, ok = w.seen[idKey{from, id}]
+func (w *idWindow) find(ev *holdfast.Event) (offset uint64, ok bool) {
+	offset, ok = w.seen[idKeyOf(ev)]
 	return offset, ok
 }
 
@@ -236,7 +238,7 @@ func (w *idWindow) add(e *keptEvent, limit int, m *Memory) {
 	if w.seen == nil {
 		w.seen = make(map[idKey]uint64)
 	}
-	key := idKey{e.event.From, e.event.ID}
+	key := idKeyOf(&e.event)
 	w.seen[key] = e.event.Position.Offset
 	w.order.push(idEntry{key, e.event.Time})
 	m.bytes.Add(key.cost())

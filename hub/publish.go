@@ -10,7 +10,7 @@ import (
 // get it, in this process and wherever the broker reaches. ev is not changed
 // or kept; Position and Time are the broker's to set, in its own copy.
 //
-// With an ID, publishing is idempotent for each (From, Room): a repeat appends
+// With an ID, publishing is idempotent for each (From, Scope, Room): a repeat appends
 // nothing and returns the first position, for as long as the broker remembers.
 //
 // Rights are the caller's business (see Session.Publish), and so is that Data
@@ -28,8 +28,10 @@ func (h *Hub) Publish(ctx context.Context, ev *holdfast.Event) (holdfast.Positio
 }
 
 // Publish publishes as the session's user: it needs the right to publish in
-// the room (FORBIDDEN), not membership, and sets From in a copy of ev.
-// Otherwise it is as Hub.Publish.
+// the room (FORBIDDEN), not membership, and sets From and Scope in a copy of
+// ev. The Scope of a session without a user is its connection: it must not be
+// taken for a backend, whose events a repeated ID would keep away. Otherwise it
+// is as Hub.Publish.
 func (s *Session) Publish(ctx context.Context, ev *holdfast.Event) (holdfast.Position, error) {
 	if err := s.hub.checkEvent(ev); err != nil {
 		return holdfast.Position{}, err
@@ -43,9 +45,13 @@ func (s *Session) Publish(ctx context.Context, ev *holdfast.Event) (holdfast.Pos
 	if !id.Permissions.Room(ev.Room).Has(holdfast.VerbPublish) {
 		return holdfast.Position{}, holdfast.Errorf(holdfast.Forbidden, "Not allowed to publish in this room")
 	}
-	if ev.From != id.User {
+	scope := ""
+	if id.User == "" {
+		scope = s.conn.id
+	}
+	if ev.From != id.User || ev.Scope != scope {
 		own := *ev
-		own.From = id.User
+		own.From, own.Scope = id.User, scope
 		ev = &own
 	}
 	return s.hub.append(ctx, ev)

@@ -143,7 +143,7 @@ func (s *Server) OnJoin(fn func(ctx context.Context, j *Join) error) {
 // backend publishes to a room, on every transport, once the permissions have
 // allowed it; what the program itself publishes is not asked about. An error
 // refuses as OnJoin's does. It may replace the event's Name, Data and
-// Attachments, which are checked again; never Room, From, Except or ID. Under
+// Attachments, which are checked again; never the other fields. Under
 // an ID that was used before, nothing is published whatever fn makes of it.
 //
 // fn is called without locks and may block for as long as ctx lives, which

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
@@ -32,6 +33,9 @@ func (s *Server) publish(ctx context.Context, p publication) (holdfast.Position,
 func (s *Server) publishAs(ctx context.Context, p publication) (holdfast.Position, error) {
 	if p.identity != nil {
 		p.event.From = p.identity.User
+		if p.event.From == "" && p.conn == nil {
+			p.event.Scope = rand.Text() // nothing tells this caller from another one
+		}
 		if err := mayPublish(p.identity, p.event.Room); err != nil {
 			return holdfast.Position{}, err
 		}

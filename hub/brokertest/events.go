@@ -23,7 +23,7 @@ func testEvent(t *testing.T, cfg Config) {
 	defer unsubscribe(t, b, "r")
 	sent := &holdfast.Event{
 		Room: "r", Name: "läuft", Data: json.RawMessage(`{"a":[1,{"_placeholder":true,"num":0}]}`), Attachments: [][]byte{{0, 255, 10}, {}},
-		ID: "id-1", From: "ann", Except: "connection-1",
+		ID: "id-1", From: "ann", Scope: "scope-1", Except: "connection-1",
 	}
 	before := time.Now().Add(-time.Minute)
 	pos := publish(t, b, sent)
@@ -34,7 +34,7 @@ func testEvent(t *testing.T, cfg Config) {
 	clear(sent.Attachments[0])
 	live, _ := r.await(t, pos)
 	for where, ev := range map[string]*holdfast.Event{"live": live[0], "history": history(t, b, "r", nil, 0).Events[0]} {
-		if ev.Room != "r" || ev.Name != "läuft" || ev.ID != "id-1" || ev.From != "ann" || ev.Except != "connection-1" || ev.Position != pos ||
+		if ev.Room != "r" || ev.Name != "läuft" || ev.ID != "id-1" || ev.From != "ann" || ev.Scope != "scope-1" || ev.Except != "connection-1" || ev.Position != pos ||
 			string(ev.Data) != `{"a":[1,{"_placeholder":true,"num":0}]}` ||
 			len(ev.Attachments) != 2 || string(ev.Attachments[0]) != "\x00\xff\n" || len(ev.Attachments[1]) != 0 {
 			t.Errorf("%s: %+v", where, ev)
@@ -169,6 +169,8 @@ func testIDs(t *testing.T, cfg Config) {
 		{"r", "a.b", "c"}, {"r", "a", "b.c"}, {"r", "a/", "c"}, {"r", "a", "/c"}, {"r", "", "ac"}, {"r", "ac", "a"},
 		{"r", "ü", "🎈"}, {"r", "u", "1 "}, {"r", "U", "1"},
 	}
+	// A scope is no user, and no part of one.
+	scopes := []struct{ from, scope string }{{"", "u"}, {"", "v"}, {"", "u 1"}, {"u", "u"}, {"u", "v"}, {"", "a.b"}, {"a", "b"}, {"a.", "b"}}
 	first := make([]holdfast.Position, len(cases))
 	count := make(map[string]int)
 	for i, c := range cases {
@@ -180,6 +182,15 @@ func testIDs(t *testing.T, cfg Config) {
 			t.Errorf("%+v: a repeat got %v, the first %v", c, got, first[i])
 		}
 	}
+	scoped := make([]holdfast.Position, 2*len(scopes))
+	for i := range scoped {
+		c := scopes[i%len(scopes)]
+		scoped[i] = publish(t, b, &holdfast.Event{Room: "r", Name: "e", From: c.from, Scope: c.scope, ID: "1"})
+		if again := i - len(scopes); again >= 0 && scoped[i] != scoped[again] {
+			t.Errorf("%+v: a repeat got %v, the first %v", c, scoped[i], scoped[again])
+		}
+	}
+	count["r"] += len(scopes)
 	for range 2 { // no id: never a repeat
 		withID(t, b, "r", "u", "")
 		count["r"]++
