@@ -93,11 +93,15 @@ func hasSessionCookie(h http.Header) bool {
 func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, error) {
 	ctx, op := l.srv.begin(l.ctx, spanAdmit, l.eio)
 	l.entering = op
-	identity, err := l.verify(ctx, credential)
-	if err != nil {
-		l.entered(err)
-	}
-	return identity, err
+	var identity *holdfast.Identity
+	refusal := error(holdfast.Internal.New()) // where the Authenticator panics
+	defer func() {
+		if refusal != nil {
+			l.entered(refusal)
+		}
+	}()
+	identity, refusal = l.verify(ctx, credential)
+	return identity, refusal
 }
 
 // entered ends an admission: with nil, or why it came to nothing.

@@ -30,7 +30,7 @@ func newCensus(s *Server) *census {
 	}
 	return &census{
 		srv:         s,
-		connections: desc("holdfast_connections", "Connections, admitted or not.", "transport"),
+		connections: desc("holdfast_connections", "Connections, admitted or not, and polls that wait.", "transport"),
 		queueBytes:  desc("holdfast_queue_bytes", "Bytes that wait to be sent, of all connections together."),
 		rooms:       desc("holdfast_rooms", "Rooms with members here."),
 		memberships: desc("holdfast_memberships", "Memberships of rooms, of all connections together."),
@@ -67,6 +67,7 @@ func (c *census) Collect(ch chan<- prometheus.Metric) {
 			bytes += q.Queued()
 		}
 	}
+	connections[slices.Index(transports[:], "poll")] = c.srv.polls.waiting()
 	for i, n := range connections {
 		gauge(c.connections, n, transports[i])
 	}

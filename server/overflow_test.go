@@ -56,7 +56,7 @@ var policyTests = []server.RoomPolicy{
 }
 
 // listenTCP serves w on a TCP port as well, and returns how to get there.
-func (w *world) listenTCP() func(ctx context.Context, network, addr string) (net.Conn, error) {
+func (w *world) listenTCP() network {
 	w.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,11 +84,11 @@ func (l narrowListener) Accept() (net.Conn, error) {
 }
 
 // dialBy opens a WebSocket at path over a network.
-func (w *world) dialBy(network func(ctx context.Context, network, addr string) (net.Conn, error), path string) *peer {
+func (w *world) dialBy(over network, path string) *peer {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	w.t.Cleanup(cancel)
-	client := &http.Client{Transport: &http.Transport{DialContext: network, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DialContext: over, DisableKeepAlives: true}}
 	header := http.Header{"Authorization": {"Bearer " + token(w.t, "alice", time.Hour)}}
 	conn, _, err := websocket.Dial(ctx, "ws://holdfast.test"+path, &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
 	if err != nil {
@@ -105,25 +105,89 @@ type roomEvent struct {
 	Data       struct{ ID, N int }
 }
 
+// network is how to get to a server.
+type network func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// slowMember is a member of rooms that reads when next is called, and stays says
+// that it was not cut off.
+type slowMember struct {
+	next  func() string
+	stays func(rooms ...string)
+}
+
+// slowMembers are the ways of joining with a queue of the server's that a slow
+// reader fills, and with events in the form of docs/protocol.md §5.
+func slowMembers() map[string]func(w *world, over network, rooms ...string) slowMember {
+	return map[string]func(w *world, over network, rooms ...string) slowMember{"ws": slowPlain, "sse": slowStream}
+}
+
+func slowPlain(w *world, over network, rooms ...string) slowMember {
+	p := w.dialBy(over, "/ws")
+	p.want(`{"type":"authenticated"`)
+	for _, room := range rooms {
+		p.send(`{"type":"join","ref":1,"room":"` + room + `"}`)
+		p.want(`{"type":"ok","ref":1`)
+	}
+	return slowMember{p.recv, func(...string) {
+		p.send(`{"type":"ping","ref":2}`)
+		p.want(`{"type":"pong"`)
+	}}
+}
+
+// slowStream resumes at the end with its last cursor: what it missed by a
+// room's policy does not come again.
+func slowStream(w *world, over network, rooms ...string) slowMember {
+	open := func(header ...string) *stream {
+		client := &http.Client{Transport: &http.Transport{DialContext: over, DisableKeepAlives: true}}
+		s, err := w.tryListen(client, roomsQuery(rooms), append(header, "Authorization", "Bearer "+token(w.t, "alice", time.Hour))...)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		s.want("connected", `{"type":"connected"`)
+		return s
+	}
+	s, cursor := open(), ""
+	next := func() string {
+		ev, err := s.in.Next()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		cursor = ev.ID
+		return ev.Data
+	}
+	return slowMember{next, func(rooms ...string) {
+		for _, room := range rooms {
+			w.publish(room, "more", nil)
+			if text := next(); !strings.Contains(text, `"event":"more"`) {
+				w.t.Errorf("got %.200s", text)
+			}
+		}
+		s.close()
+		at := w.publish(rooms[0], "last", nil)
+		open("Last-Event-ID", cursor).want("last", eventJSON(rooms[0], "last", "null", at))
+	}}
+}
+
 // A member who reads slowly misses events of a room by its policy, in order and
 // with the newest to the end; the counters tell how many. Its other rooms lose
 // nothing, and it stays.
 func TestSlowMemberByPolicy(t *testing.T) {
+	for name, join := range slowMembers() {
+		t.Run(name, func(t *testing.T) { testSlowMember(t, join) })
+	}
+}
+
+func testSlowMember(t *testing.T, join func(w *world, over network, rooms ...string) slowMember) {
 	for _, overTCP := range []bool{false, true} {
 		for _, c := range []struct{ room, policy string }{{"latest-1", "latest"}, {"drop-not", "drop-oldest"}} {
 			t.Run(fmt.Sprintf("%s/tcp=%v", c.policy, overTCP), func(t *testing.T) {
 				registry := prometheus.NewRegistry()
 				w := newWorld(t, server.Config{RoomPolicies: policyTests, Metrics: registry, QueueBytes: 100_000})
-				network := w.net.DialContext
+				over := network(w.net.DialContext)
 				if overTCP {
-					network = w.listenTCP()
+					over = w.listenTCP()
 				}
-				p := w.dialBy(network, "/ws")
-				p.want(`{"type":"authenticated"`)
-				for _, room := range []string{c.room, "chat"} {
-					p.send(`{"type":"join","ref":1,"room":"` + room + `"}`)
-					p.want(`{"type":"ok","ref":1`)
-				}
+				m := join(w, over, c.room, "chat")
 				publish := func(room string, id, n int) {
 					data := map[string]any{"id": id, "n": n, "pad": strings.Repeat("x", 1000)}
 					if _, err := w.srv.Publish(t.Context(), room, "move", data); err != nil {
@@ -151,7 +215,7 @@ func TestSlowMemberByPolicy(t *testing.T) {
 				newest := map[int]int{}
 				for {
 					var ev roomEvent
-					if err := json.Unmarshal([]byte(p.recv()), &ev); err != nil || ev.Type != "event" {
+					if err := json.Unmarshal([]byte(m.next()), &ev); err != nil || ev.Type != "event" {
 						t.Fatalf("%+v, %v", ev, err)
 					}
 					if ev.Offset <= last[ev.Room] {
@@ -179,8 +243,7 @@ func TestSlowMemberByPolicy(t *testing.T) {
 						t.Errorf("the newest of %d is %d, want %d", id, newest[id], want)
 					}
 				}
-				p.send(`{"type":"ping","ref":2}`)
-				p.want(`{"type":"pong"`)
+				m.stays(c.room, "chat")
 			})
 		}
 	}
@@ -193,11 +256,11 @@ func TestSlowMemberIsClosed(t *testing.T) {
 		t.Run(fmt.Sprintf("tcp=%v", overTCP), func(t *testing.T) {
 			registry := prometheus.NewRegistry()
 			w := newWorld(t, server.Config{RoomPolicies: policyTests, Metrics: registry, QueueBytes: 100_000})
-			network := w.net.DialContext
+			over := network(w.net.DialContext)
 			if overTCP {
-				network = w.listenTCP()
+				over = w.listenTCP()
 			}
-			p := w.dialBy(network, "/ws")
+			p := w.dialBy(over, "/ws")
 			p.want(`{"type":"authenticated"`)
 			p.send(`{"type":"join","ref":1,"room":"latest"}`) // which is not latest-*
 			p.want(`{"type":"ok","ref":1`)

@@ -175,6 +175,13 @@ func (b *pollBook) leave(p *heldPoll) {
 	}
 }
 
+// waiting returns how many polls are held.
+func (b *pollBook) waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.held)
+}
+
 // end ends the polls for which why has a reason.
 func (b *pollBook) end(why func(*holdfast.Identity) *holdfast.Error) {
 	b.mu.Lock()

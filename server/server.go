@@ -141,7 +141,7 @@ func New(cfg Config) (*Server, error) {
 	s.plain = s.newPlain(plainWS{typedForm{}})
 	s.topic = s.newPlain(plainWS{topicForm{}})
 	s.streams = transport.NewStreams(transport.StreamsConfig{
-		QueueBytes: cfg.QueueBytes, Check: s.checkPlain, Open: s.openStream, Logger: cfg.Logger,
+		QueueBytes: cfg.QueueBytes, Drops: &s.drops, Check: s.checkPlain, Open: s.openStream, Logger: cfg.Logger,
 	})
 	s.routes = s.mux()
 	if err := s.metrics.register(); err != nil {

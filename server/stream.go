@@ -65,6 +65,7 @@ func (s *Server) openStream(t *transport.Stream) (transport.StreamReceiver, erro
 	query := t.Request().URL.Query()
 	rooms, err := s.roomsOf(query)
 	if err != nil {
+		s.metrics.refused(atHandshake, err)
 		return nil, err
 	}
 	since := query.Get("since")
@@ -105,6 +106,7 @@ func (e *eventStream) start(since string) (err error) {
 		return first
 	})
 	if err == nil {
+		l.srv.metrics.refused(atJoin, refused)
 		err = refused
 	}
 	if err != nil {

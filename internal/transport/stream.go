@@ -43,7 +43,7 @@ type Stream struct {
 
 func newStream(h *Streams, r *http.Request) *Stream {
 	s := &Stream{host: h, request: newRequest(r), wake: make(chan struct{}, 1)}
-	s.queue.Limit = h.cfg.QueueBytes
+	s.queue.Limit, s.queue.Drops = h.cfg.QueueBytes, h.cfg.Drops
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
@@ -58,9 +58,10 @@ func (s *Stream) Transport() string { return transportStream }
 // called; its cause is Closed's error.
 func (s *Stream) Context() context.Context { return s.ctx }
 
-// Send queues f and never blocks. It returns false once the stream is over, or
-// when f does not fit into the queue: then the stream ends with SLOW_CONSUMER,
-// without sending what is queued. It is a hub.Sink.
+// Send queues f, or drops it where its Overflow says so, and never blocks. It
+// returns false once the stream is over, or when f does not fit into the queue
+// and may not be dropped: then the stream ends with SLOW_CONSUMER, without
+// sending what is queued. It is a hub.Sink.
 func (s *Stream) Send(f *hub.Frame) bool {
 	wake, ok := s.queue.Push(f)
 	if !ok {
@@ -76,6 +77,10 @@ func (s *Stream) Send(f *hub.Frame) bool {
 // Pace waits until half of the queue is free or the stream is over, or returns
 // ctx's error. It is a hub.Pacer, for one goroutine at a time.
 func (s *Stream) Pace(ctx context.Context) error { return s.queue.Wait(ctx, 0) }
+
+// Queued returns how many bytes wait to be written, as they count against
+// QueueBytes: before the receiver adds what is this stream's own.
+func (s *Stream) Queued() int { return s.queue.Bytes() }
 
 // Close ends the stream after what is queued. One whose response has not begun
 // is answered with err over HTTP. Close does not wait; only the first call

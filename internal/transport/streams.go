@@ -31,6 +31,8 @@ type StreamsConfig struct {
 	// QueueBytes bounds the unsent data of a stream; over it the stream ends
 	// with SLOW_CONSUMER. A frame on its own may be larger. Default: 1 MiB.
 	QueueBytes int
+	// Drops counts what the queues of all streams drop. Default: nobody counts.
+	Drops *hub.Drops
 
 	// Check is called before any work is done on a request; its error is
 	// answered over HTTP. Default: all may pass.
