@@ -96,9 +96,14 @@ func (plainEncoder) EncodeNotice(n *hub.Notice) *hub.Frame {
 	case hub.NoticeTyping:
 		text = jsonws.AppendUserTyping(text, n.Room, user)
 	default:
-		text = jsonws.AppendSignal(text, jsonws.Signal{Room: n.Room, Event: n.Event, Data: n.Data, Key: n.Key, From: n.User.ID})
+		text = jsonws.AppendSignal(text, signalOf(n))
 	}
 	return transport.NewTextFrame(text)
+}
+
+// signalOf is the signal of which a notice tells.
+func signalOf(n *hub.Notice) jsonws.Signal {
+	return jsonws.Signal{Room: n.Room, Event: n.Event, Data: n.Data, Key: n.Key, From: n.User.ID}
 }
 
 func (c *Conn) signal(ctx context.Context, cmd command) error {

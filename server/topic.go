@@ -118,7 +118,7 @@ func (topicEncoder) EncodeNotice(n *hub.Notice) *hub.Frame {
 		user.Data = nil
 		text = jsonws.AppendTopicPresence(nil, "user_typing", n.Room, user, -1)
 	case hub.NoticeSignal:
-		text = jsonws.AppendTopicSignal(nil, jsonws.Signal{Room: n.Room, Event: n.Event, Data: n.Data, Key: n.Key, From: n.User.ID})
+		text = jsonws.AppendTopicSignal(nil, signalOf(n))
 	default:
 		return nil
 	}

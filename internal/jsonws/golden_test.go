@@ -135,6 +135,10 @@ func (f fieldsOf) event() *holdfast.Event {
 	return ev
 }
 
+func (f fieldsOf) signal() jsonws.Signal {
+	return jsonws.Signal{Room: f.text("room"), Event: f.text("event"), Data: f.raw("data"), Key: f.text("key"), From: f.text("from")}
+}
+
 // encode makes a server's message of what the case says.
 func encode(f fieldsOf) ([]byte, error) {
 	text, raw, number, member := f.text, f.raw, f.number, f.member()
@@ -166,7 +170,7 @@ func encode(f fieldsOf) ([]byte, error) {
 	case "presence_updated":
 		return jsonws.AppendPresenceUpdated(nil, text("room"), member), nil
 	case "signal":
-		return jsonws.AppendSignal(nil, jsonws.Signal{Room: text("room"), Event: text("event"), Data: raw("data"), Key: text("key"), From: text("from")}), nil
+		return jsonws.AppendSignal(nil, f.signal()), nil
 	default:
 		f.t.Fatalf("%s: unknown frame %q", f.c.Place, frame)
 		return nil, nil
@@ -201,7 +205,7 @@ func encodeTopic(f fieldsOf) ([]byte, error) {
 	case "presence":
 		return jsonws.AppendTopicPresence(nil, text("topic"), text("room"), f.member(), int(number("viewers"))), nil
 	case "signal":
-		return jsonws.AppendTopicSignal(nil, jsonws.Signal{Room: text("room"), Event: text("event"), Data: raw("data"), Key: text("key"), From: text("from")}), nil
+		return jsonws.AppendTopicSignal(nil, f.signal()), nil
 	default:
 		f.t.Fatalf("%s: unknown frame %q", f.c.Place, frame)
 		return nil, nil

@@ -224,8 +224,9 @@ func AppendTopicEmit(dst []byte, event string, data json.RawMessage) []byte {
 }
 
 // AppendTopicSignal is a signal in a room:
-// {"topic":"…","data":…,"meta":{"room":"…","from":"…","key":"…"}}. Names that
-// are taken are treated as AppendTopicEvent does.
+// {"topic":"…","data":…,"meta":{"room":"…","from":"…","key":"…"}}. A signal
+// whose name is a topic of the server's own comes as {"topic":"event","data":…}
+// with the whole of AppendSignal as data.
 func AppendTopicSignal(dst []byte, s Signal) []byte {
 	if taken(s.Event) {
 		return append(AppendSignal(appendTopic(dst, topicEvent), s), '}')
