@@ -44,7 +44,7 @@ type joinAs func(w *world, token string, rooms ...string) (member, error)
 
 // transports are the ways of joining.
 func transports() map[string]joinAs {
-	return map[string]joinAs{"socket.io": joinSocketIO, "ws": joinPlain, "sse": joinStream, "poll": joinPoll}
+	return map[string]joinAs{"socket.io": joinSocketIO, "ws": joinPlain, "topic": joinTopic, "sse": joinStream, "poll": joinPoll}
 }
 
 // overAll runs a test over each transport, in a bubble of its own.
@@ -54,10 +54,10 @@ func overAll(t *testing.T, test func(t *testing.T, name string, join joinAs)) {
 	}
 }
 
-// refusal is a code that was the answer.
-type refusal holdfast.Code
+// refusal is an answer that says no; the error is its code.
+type refusal string
 
-func (r refusal) Error() string { return string(r) }
+func (r refusal) Error() string { return string(codeIn(string(r))) }
 
 type socketMember struct {
 	*peer
@@ -94,13 +94,13 @@ func joinSocketIO(w *world, token string, rooms ...string) (member, error) {
 	p := w.dial()
 	p.send(`40{"token":"` + token + `"}`)
 	if text := p.recv(); strings.HasPrefix(text, "44") {
-		return nil, refusal(codeIn(text))
+		return nil, refusal(text)
 	}
 	p.want(`42["auth:session"`)
 	for _, room := range rooms {
 		p.send(`421["room:join",{"room":"` + room + `"}]`)
 		if text := p.want("431["); !strings.Contains(text, `"ok":true`) {
-			return nil, refusal(codeIn(text))
+			return nil, refusal(text)
 		}
 	}
 	return socketMember{p, func(text string) happening {
@@ -110,15 +110,20 @@ func joinSocketIO(w *world, token string, rooms ...string) (member, error) {
 			w.t.Fatalf("%s: %v", text, err)
 		}
 		_ = json.Unmarshal(parts[0], &name)
-		kind, ok := map[string]string{"auth:expiring": "auth_expiring", "auth:closing": "auth_closing", "room:left": "room_left"}[name]
-		if strings.HasPrefix(name, "presence:") {
-			return happening{kind: "presence"}
-		}
-		if !ok {
-			return happening{"event", name, string(parts[1])}
-		}
-		return told(kind, string(parts[1]))
+		return toldBy(name, string(parts[1]))
 	}}, nil
+}
+
+// toldBy reads what has a name and data of its own.
+func toldBy(name, data string) happening {
+	kind, ok := map[string]string{"auth:expiring": "auth_expiring", "auth:closing": "auth_closing", "room:left": "room_left"}[name]
+	switch {
+	case ok:
+		return told(kind, data)
+	case strings.HasPrefix(name, "presence:"):
+		return happening{kind: "presence"}
+	}
+	return happening{"event", name, data}
 }
 
 // codeIn returns the code in an answer.
@@ -159,15 +164,39 @@ func joinPlain(w *world, token string, rooms ...string) (member, error) {
 	w.t.Helper()
 	p := w.plain("", "Authorization", "Bearer "+token)
 	if text := p.recv(); !strings.HasPrefix(text, `{"type":"authenticated"`) {
-		return nil, refusal(codeIn(text))
+		return nil, refusal(text)
 	}
 	for _, room := range rooms {
 		p.send(`{"type":"join","room":"` + room + `","ref":1}`)
 		if text := p.recv(); !strings.HasPrefix(text, `{"type":"ok"`) {
-			return nil, refusal(codeIn(text))
+			return nil, refusal(text)
 		}
 	}
 	return socketMember{p, func(text string) happening { return told(typeIn(text), text) }}, nil
+}
+
+func joinTopic(w *world, token string, rooms ...string) (member, error) {
+	w.t.Helper()
+	p := w.topic("", "Authorization", "Bearer "+token)
+	if text := p.recv(); !strings.HasPrefix(text, `{"topic":"authenticated"`) {
+		return nil, refusal(text)
+	}
+	for _, room := range rooms {
+		p.send(`{"topic":"join","data":{"room":"` + room + `","ref":1}}`)
+		if text := p.recv(); !strings.HasPrefix(text, `{"topic":"ok"`) {
+			return nil, refusal(text)
+		}
+	}
+	return socketMember{p, func(text string) happening {
+		var o struct {
+			Topic string
+			Data  json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(text), &o); err != nil || o.Topic == "" {
+			w.t.Fatalf("%s: %v", text, err)
+		}
+		return toldBy(o.Topic, string(o.Data))
+	}}, nil
 }
 
 type streamMember struct{ *stream }
@@ -195,7 +224,7 @@ func joinStream(w *world, token string, rooms ...string) (member, error) {
 	}
 	s, err := w.tryListen(w.client(), roomsQuery(rooms), "Authorization", "Bearer "+token)
 	if err != nil {
-		return nil, refusal(codeIn(err.Error()))
+		return nil, refusal(err.Error())
 	}
 	s.want("connected", "")
 	return streamMember{s}, nil
@@ -238,7 +267,7 @@ func joinPoll(w *world, token string, rooms ...string) (member, error) {
 	m := &pollMember{w: w, token: token, query: roomsQuery(rooms)}
 	p := w.pollBy(token, m.query)
 	if p.status != http.StatusOK {
-		return nil, refusal(codeIn(p.body))
+		return nil, refusal(p.body)
 	}
 	m.cursor = p.Cursor
 	return m, nil
