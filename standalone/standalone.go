@@ -40,8 +40,9 @@ type Config struct {
 	// Webhooks are who else is told what happens, and asked what may happen;
 	// without Targets nobody is. They are asked before functions that are added
 	// with OnJoin and OnPublish. Where Outbox is nil it is the accounts'
-	// database, or without accounts this process's memory. Logger is the
-	// server's where it is not set.
+	// database, or without accounts this process's memory. Logger and
+	// TracerProvider are the server's where they are not set; where the server
+	// has Metrics, they count what Observe is told.
 	Webhooks webhook.Config
 }
 
@@ -56,6 +57,7 @@ type Standalone struct {
 	accounts *identity.Provider  // nil for none
 	handler  *identity.Handler   // nil for none
 	webhooks *webhook.Dispatcher // nil for none
+	measured *hookMetrics        // of webhooks; nil: nothing is measured
 	log      *slog.Logger
 	routes   http.Handler
 	requests requests

@@ -2,6 +2,7 @@ package standalone
 
 import (
 	"context"
+	"errors"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/server"
@@ -18,20 +19,39 @@ func (s *Standalone) openWebhooks(cfg Config) (err error) {
 	if hooks.Logger == nil {
 		hooks.Logger = cfg.Logger
 	}
+	if hooks.TracerProvider == nil {
+		hooks.TracerProvider = cfg.TracerProvider
+	}
 	if hooks.Outbox == nil && s.accounts != nil {
 		hooks.Outbox = s.accounts.Outbox()
 	}
-	s.webhooks, err = webhook.New(hooks)
-	if err == nil && hooks.Outbox == nil {
+	measured := newHookMetrics(cfg.Metrics, hooks.Targets)
+	if told := hooks.Observe; measured != nil {
+		hooks.Observe = func(r webhook.Result) {
+			measured.observe(r)
+			if told != nil {
+				told(r)
+			}
+		}
+	}
+	if s.webhooks, err = webhook.New(hooks); err != nil {
+		return err
+	}
+	if err := measured.register(); err != nil {
+		return errors.Join(err, s.webhooks.Shutdown(context.Background())) // nothing was told yet
+	}
+	s.measured = measured
+	if hooks.Outbox == nil {
 		s.log.Warn("webhooks wait in memory: those that are not delivered when the process ends are lost; with accounts they wait in the database")
 	}
-	return err
+	return nil
 }
 
 func (s *Standalone) closeWebhooks(ctx context.Context) error {
 	if s.webhooks == nil {
 		return nil
 	}
+	defer s.measured.unregister()
 	return s.webhooks.Shutdown(ctx)
 }
 

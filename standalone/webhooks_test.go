@@ -138,7 +138,7 @@ func (p *plain) emit(args string) string {
 
 // hooked is a server on loopback whose tokens are the users' names, with no
 // accounts, and "ann" has the rights that she needs.
-func hooked(t *testing.T, hooks webhook.Config) (*Standalone, string) {
+func hooked(t *testing.T, hooks webhook.Config, change ...func(*Config)) (*Standalone, string) {
 	t.Helper()
 	cfg := Config{Webhooks: hooks}
 	cfg.Logger = slog.New(slog.DiscardHandler)
@@ -153,6 +153,9 @@ func hooked(t *testing.T, hooks webhook.Config) (*Standalone, string) {
 		}
 		return &holdfast.Identity{User: token, Session: "s1", Permissions: holdfast.Permissions{Rooms: holdfast.MustRoomList("**")}}, nil
 	})
+	for _, fn := range change {
+		fn(&cfg)
+	}
 	s := start(t, cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -46,7 +46,8 @@ type Config struct {
 	// slog.Default.
 	Logger *slog.Logger
 	// TracerProvider makes a span holdfast.webhook of each attempt and of each
-	// question. Nil: none are made.
+	// question. They have no URL: of a target without a name the host alone. Nil:
+	// none are made.
 	TracerProvider trace.TracerProvider
 	// Observe is told of each attempt, of each question, and of what was
 	// dropped: for metrics. It is called by several goroutines at once, without
@@ -60,9 +61,10 @@ type Config struct {
 
 // Target is somebody who is told, or asked.
 type Target struct {
-	// Name is how logs, metrics and the outbox call it. Entries in a database
+	// Name is how logs, metrics, traces and the outbox call it. Entries in a database
 	// that wait for a name that no target has stay until they are 7 days old.
-	// Empty: host and path of URL.
+	// Empty: host and path of URL; traces then have the host alone, and so has
+	// package standalone in its metrics.
 	Name string
 	// URL is https, or http to this machine; no redirects are followed. It is
 	// never logged, but for host and path where they are the name.
@@ -118,6 +120,7 @@ type Result struct {
 // target is a Target made ready. It is static.
 type target struct {
 	Target
+	label  string // Name, or without one the host: a path may be a secret
 	rooms  holdfast.RoomPermissions
 	caller *caller
 	gate   *gate
@@ -175,7 +178,9 @@ func (t Target) ready(cfg Config) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
+	label := t.Name
 	if t.Name == "" {
+		label = u.Host
 		t.Name = u.Host + u.EscapedPath()
 	}
 	if len(t.Name) > 200 {
@@ -215,7 +220,7 @@ func (t Target) ready(cfg Config) (*target, error) {
 		t.Concurrency = DefaultConcurrency
 	}
 	return &target{
-		Target: t, rooms: rooms, gate: newGate(),
+		Target: t, label: label, rooms: rooms, gate: newGate(),
 		caller: newCaller(u.String(), keys, g, cfg),
 	}, nil
 }

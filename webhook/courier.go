@@ -284,7 +284,7 @@ func (c *courier) attempt(e Entry) Outcome {
 	ctx, cancel := context.WithTimeout(c.d.ctx, c.target.Timeout)
 	defer cancel()
 	ctx, span := c.d.tracer.Start(ctx, "holdfast.webhook", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		attribute.String("holdfast.webhook.target", c.target.Name), attribute.String("holdfast.webhook.type", string(e.Type)),
+		attribute.String("holdfast.webhook.target", c.target.label), attribute.String("holdfast.webhook.type", string(e.Type)),
 		attribute.String("holdfast.webhook.id", e.ID), attribute.Int("holdfast.webhook.attempt", e.Attempts+1)))
 	defer span.End()
 	began := time.Now()

@@ -103,7 +103,7 @@ func (d *Dispatcher) ask(ctx context.Context, t *target, what Type, p Proposal) 
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)() // Shutdown ends it
 	ctx, span := d.tracer.Start(ctx, "holdfast.webhook", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		attribute.String("holdfast.webhook.target", t.Name), attribute.String("holdfast.webhook.type", string(what))))
+		attribute.String("holdfast.webhook.target", t.label), attribute.String("holdfast.webhook.type", string(what))))
 	defer span.End()
 	result := Result{Target: t.Name, Type: what}
 	answer, status, err := d.question(ctx, t, what, p)

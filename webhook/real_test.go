@@ -110,7 +110,7 @@ func TestSpans(t *testing.T) {
 		}
 		w.joined(t, "c1", "a")
 		synctest.Wait()
-		for _, want := range []string{"holdfast.webhook a.example/hook join", "holdfast.webhook a.example/hook joined 1"} {
+		for _, want := range []string{"holdfast.webhook a.example join", "holdfast.webhook a.example joined 1"} {
 			if got := <-s.begun; got != want {
 				t.Errorf("span %q, want %q", got, want)
 			}

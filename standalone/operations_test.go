@@ -1,4 +1,4 @@
-package server_test
+package standalone
 
 import (
 	"encoding/json"
@@ -11,26 +11,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/holdfast-dev/holdfast/server"
+	"github.com/holdfast-dev/holdfast/webhook"
 )
 
-// observed returns the metrics of a server that has done a bit of everything,
-// with those of the command: by name, with type and labels as in "counter
+// observed returns the metrics of a server with webhooks that has done a bit of
+// everything, with those of the command: by name, with type and labels as in "counter
 // where,code".
 func observed(t *testing.T) map[string]string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	w := newWorld(t, server.Config{Metrics: registry})
-	p := w.connect("alice")
-	p.send(`421["room:join",{"room":"r"}]`)
-	p.want("431[")
-	p.send(`422["room:publish",{"room":"r","event":"e","data":1}]`)
-	p.recv()
-	p.recv()
-	stranger := w.dial()
-	stranger.send("40")
-	stranger.want("44")
+	b := newBackend(t, func(webhook.Message) string { return `{"allow":true}` })
+	target := b.target()
+	target.Events, target.Decide = []webhook.Type{webhook.TypePublished}, []webhook.Type{webhook.TypeJoin}
+	_, url := hooked(t, webhook.Config{Targets: []webhook.Target{target}}, func(cfg *Config) { cfg.Metrics = registry })
+	p := dial(t, url)
+	p.ask(`{"type":"join","room":"r","ref":1}`)
+	p.ask(`{"type":"publish","room":"r","event":"e","data":1,"ref":1}`)
+	p.ask(`{"type":"publish","room":"r","event":"auth:x","data":1,"ref":1}`)
+	b.next(t)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
