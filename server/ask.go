@@ -136,7 +136,8 @@ func (s *Server) published(ctx context.Context, set hookSet, p *publication, pos
 // hooked puts the program's part into a join: it is asked before, and told
 // when the connection is in, which is before it can be told that it is out.
 func (c *Conn) hooked(set hookSet, room string, o hub.JoinOptions, ready func(hub.Joined)) (hub.JoinOptions, func(hub.Joined)) {
-	j := Join{Conn: c, Room: room, Since: o.Since}
+	// As it was where the application has been asked already; Ask looks again.
+	j := Join{Conn: c, Identity: c.Identity(), Room: room, Since: o.Since, Presence: o.Presence}
 	o.Ask = func(ctx context.Context, o *hub.JoinOptions) error {
 		j.Identity, j.Presence = c.Identity(), o.Presence
 		err := c.link.srv.askJoin(ctx, set, &j)

@@ -119,7 +119,7 @@ func TestPublishChecked(t *testing.T) {
 func TestMayJoinAsks(t *testing.T) {
 	s := newBare(t)
 	id := &holdfast.Identity{User: "u", Permissions: holdfast.Permissions{Rooms: holdfast.MustRoomList("r", "s")}}
-	if err := s.mayJoin(t.Context(), nil, id, "r"); err != nil {
+	if err := s.mayJoin(t.Context(), &Join{Identity: id, Room: "r"}); err != nil {
 		t.Fatal(err)
 	}
 	s.OnJoin(func(_ context.Context, j *Join) error {
@@ -132,7 +132,7 @@ func TestMayJoinAsks(t *testing.T) {
 		return nil
 	})
 	for room, code := range map[string]holdfast.Code{"r": "", "s": holdfast.Conflict, "t": holdfast.Forbidden, "*": holdfast.InvalidArgument} {
-		if err := s.mayJoin(t.Context(), nil, id, room); holdfast.CodeOf(err) != code {
+		if err := s.mayJoin(t.Context(), &Join{Identity: id, Room: room}); holdfast.CodeOf(err) != code {
 			t.Errorf("%s: %v, want %q", room, err, code)
 		}
 	}

@@ -76,7 +76,7 @@ func (s *Server) mayRead(r *http.Request, room string) error {
 	if err != nil {
 		return err
 	}
-	return s.mayJoin(r.Context(), nil, identity, room)
+	return s.mayJoin(r.Context(), &Join{Identity: identity, Room: room})
 }
 
 func parseHistoryQuery(raw string) (since *holdfast.Position, limit int, err error) {

@@ -102,7 +102,7 @@ func (s *Server) poll(r *http.Request) (*pollAnswer, error) {
 		return nil, err
 	}
 	for _, room := range rooms {
-		if err := s.mayJoin(r.Context(), nil, identity, room); err != nil {
+		if err := s.mayJoin(r.Context(), &Join{Identity: identity, Room: room}); err != nil {
 			return nil, err
 		}
 	}

@@ -104,16 +104,13 @@ func (c *Conn) joinAllowed(ctx context.Context, room string, o hub.JoinOptions, 
 	return joined, err
 }
 
-// mayJoin reports why identity can't hear what is said in a room; conn is nil
-// where it would only read, over HTTP.
-func (s *Server) mayJoin(ctx context.Context, conn *Conn, identity *holdfast.Identity, room string) error {
-	if err := mayHear(identity, room); err != nil {
+// mayJoin reports why j.Identity can't hear what is said in j.Room; j.Conn is
+// nil where it would only read, over HTTP.
+func (s *Server) mayJoin(ctx context.Context, j *Join) error {
+	if err := mayHear(j.Identity, j.Room); err != nil {
 		return err
 	}
-	if set := s.hooks.load(); len(set.join) > 0 {
-		return s.askJoin(ctx, set, &Join{Conn: conn, Identity: identity, Room: room})
-	}
-	return nil
+	return s.askJoin(ctx, s.hooks.load(), j)
 }
 
 // mayHear reports why identity has no right to hear what is said in a room.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -43,8 +44,9 @@ type eventStream struct {
 
 // entry is a join to be made.
 type entry struct {
-	room  string
-	since *holdfast.Position // nil for a room that was lost: it goes on from now
+	room     string
+	since    *holdfast.Position // nil for a room that was lost: it goes on from now
+	presence json.RawMessage    // which the application chose
 }
 
 // rejoiner is a protocol whose client can't join a room again by itself.
@@ -101,8 +103,9 @@ func (e *eventStream) start(since string) (err error) {
 		return err
 	}
 	var refused error
+	var entries []entry
 	err = l.admit(l.srv.Namespace, nil, identity, func(c *Conn) (first []*hub.Frame) {
-		first, refused = e.welcome(c, since)
+		first, entries, refused = e.welcome(c, since)
 		return first
 	})
 	if err == nil {
@@ -113,11 +116,7 @@ func (e *eventStream) start(since string) (err error) {
 		return err
 	}
 	e.mu.Lock()
-	for i := range e.cursor.places {
-		p := &e.cursor.places[i]
-		since := p.position
-		e.pending = append(e.pending, entry{p.room, &since})
-	}
+	e.pending = append(e.pending, entries...)
 	e.joining = true
 	e.mu.Unlock()
 	l.work.push(l, job{})
@@ -139,15 +138,18 @@ type roomPosition struct {
 	holdfast.Position
 }
 
-// welcome makes the first events, or refuses the client for its rooms. Since
-// the first event has a cursor already, a client that is cut off at any time
-// has one to go on from.
-func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, error) {
+// welcome makes the first events and what is to be joined, or refuses the
+// client for its rooms. Since the first event has a cursor already, a client
+// that is cut off at any time has one to go on from.
+func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, []entry, error) {
 	s, identity := e.link.srv, c.Identity()
-	for _, room := range e.rooms {
-		if err := s.mayJoin(c.Context(), c, identity, room); err != nil {
-			return nil, err
+	entries := make([]entry, len(e.rooms))
+	for i, room := range e.rooms {
+		j := Join{Conn: c, Identity: identity, Room: room}
+		if err := s.mayJoin(c.Context(), &j); err != nil {
+			return nil, nil, err
 		}
+		entries[i] = entry{room: room, presence: j.Presence}
 	}
 	var marks map[roomKey]mark
 	damaged := false
@@ -160,7 +162,7 @@ func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, error) {
 	defer cancel()
 	places, err := s.places(ctx, e.rooms, marks)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e.cursor.places = places
 	hello := connected{Type: "connected", Connection: c.ID(), expiry: expiryOf(identity), Rooms: make([]roomPosition, len(places))}
@@ -170,6 +172,7 @@ func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, error) {
 	first := make([]*hub.Frame, 1, 1+len(places))
 	for i, p := range places {
 		hello.Rooms[i] = roomPosition{p.room, p.position}
+		entries[i].since = &p.position
 		// An EventSource gives up for good when it is answered an error, so a
 		// cursor that is none means that everything may have been missed.
 		if p.reset || damaged {
@@ -179,7 +182,7 @@ func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, error) {
 	text := sse.AppendRetry(nil, minRetry+rand.UintN(retryRange))
 	text = sse.AppendData(sse.AppendName(text, "connected"), marshal(hello))
 	first[0] = &hub.Frame{Text: sse.AppendEnd(text), Event: new(holdfast.Event)}
-	return first, nil
+	return first, entries, nil
 }
 
 // receive implements protocol: there is nothing to receive.
@@ -218,7 +221,7 @@ func (e *eventStream) join(c *Conn, next entry) {
 		c.Send(&hub.Frame{Event: &holdfast.Event{Room: next.room, Position: j.Position}})
 	}
 	var err error
-	if o := (hub.JoinOptions{Since: next.since}); next.since == nil {
+	if o := (hub.JoinOptions{Since: next.since, Presence: next.presence}); next.since == nil {
 		_, err = c.join(c.Context(), next.room, o, ready)
 	} else { // start has asked whether it may
 		_, err = c.joinAllowed(c.Context(), next.room, o, ready, true)
