@@ -28,6 +28,22 @@ func (s *Session) In(room string) bool {
 	return m.entered
 }
 
+// Began returns after which position the session hears a room that it has
+// joined: up to there it was served by its join, and behind that comes all
+// that it is sent live. ok is false where it is not in the room.
+func (s *Session) Began(room string) (pos holdfast.Position, ok bool) {
+	s.mu.Lock()
+	m := s.member(room)
+	ok = m != nil && m.phase == phaseLive
+	s.mu.Unlock()
+	if !ok {
+		return pos, false
+	}
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	return holdfast.Position{Epoch: m.room.pos.Epoch, Offset: m.served}, true
+}
+
 // Check reports why Publish would refuse ev at once, whoever publishes it.
 func (h *Hub) Check(ev *holdfast.Event) error { return h.checkEvent(ev) }
 

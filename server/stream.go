@@ -164,6 +164,7 @@ func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, []entry, err
 	if err != nil {
 		return nil, nil, err
 	}
+	entries = skipJoined(c, places, entries)
 	e.cursor.places = places
 	hello := connected{Type: "connected", Connection: c.ID(), expiry: expiryOf(identity), Rooms: make([]roomPosition, len(places))}
 	if identity.User != "" {
@@ -172,7 +173,6 @@ func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, []entry, err
 	first := make([]*hub.Frame, 1, 1+len(places))
 	for i, p := range places {
 		hello.Rooms[i] = roomPosition{p.room, p.position}
-		entries[i].since = &p.position
 		// An EventSource gives up for good when it is answered an error, so a
 		// cursor that is none means that everything may have been missed.
 		if p.reset || damaged {
@@ -183,6 +183,27 @@ func (e *eventStream) welcome(c *Conn, since string) ([]*hub.Frame, []entry, err
 	text = sse.AppendData(sse.AppendName(text, "connected"), marshal(hello))
 	first[0] = &hub.Frame{Text: sse.AppendEnd(text), Event: new(holdfast.Event)}
 	return first, entries, nil
+}
+
+// skipJoined says from where on each of entries is to be joined, and takes out
+// the rooms that the application has joined already. There the stream goes on
+// from that join, whose events follow the first ones, and not from where its
+// client stands.
+func skipJoined(c *Conn, places []place, entries []entry) []entry {
+	left := entries[:0]
+	for i := range places {
+		p := &places[i]
+		began, ok := c.session.Began(p.room)
+		if !ok {
+			since := p.position // the place itself moves on
+			entries[i].since = &since
+			left = append(left, entries[i])
+			continue
+		}
+		p.reset = !p.fresh && (p.reset || began != p.position)
+		p.position = began
+	}
+	return left
 }
 
 // receive implements protocol: there is nothing to receive.

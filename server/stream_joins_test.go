@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 
 	"github.com/holdfast-dev/holdfast/server"
 )
@@ -28,5 +29,38 @@ func TestStreamJoinIsToldInFull(t *testing.T) {
 		if err != nil || len(members) != 1 || string(members[0].Data) != `{"color":"red"}` {
 			t.Errorf("members %+v, %v", members, err)
 		}
+	})
+}
+
+// A stream that the application joins to one of its rooms hears first that it
+// missed something, and then what is new: a client that is cut off between the
+// two would never know.
+func TestStreamRoomOfTheApplicationResetsFirst(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		s := w.listen("alice", "?room=other&room=r")
+		w.publish("r", "one", nil)
+		id := s.want("one", "").ID
+		s.close()
+		synctest.Wait()
+		w.publish("r", "missed", nil)
+		w.srv.OnConnect(func(ctx context.Context, c *server.Conn) error {
+			if _, err := c.Join(ctx, "r"); err != nil {
+				return err
+			}
+			_, err := w.srv.Publish(ctx, "r", "new", nil)
+			return err
+		})
+		s = w.listen("alice", "?room=other&room=r", "Last-Event-ID", id)
+		s.want("reset", `{"type":"reset","room":"r"`)
+		id = s.want("new", "").ID
+		w.publish("other", "live", nil)
+		s.want("live", "")
+		// Nothing was missed: what came before the join is not said again.
+		s = w.listen("alice", "?room=r")
+		s.want("new", "")
+		s = w.listen("alice", "?room=r", "Last-Event-ID", id)
+		s.want("reset", `{"type":"reset","room":"r"`) // the one before this
+		s.want("new", "")
 	})
 }
