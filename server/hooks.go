@@ -12,7 +12,7 @@ import (
 // Join is somebody's way into a room.
 type Join struct {
 	// Conn is the connection that joins; nil where somebody asks to read the
-	// room over HTTP, by polling or its history. It may not be connected yet
+	// room over HTTP, by polling, its history or who is there. It may not be connected yet
 	// where an OnConnect function joins.
 	Conn *Conn
 	// Identity is who it is, as the permissions were checked. It is shared: do

@@ -160,5 +160,6 @@ func (s *Server) maySeePresence(r *http.Request, room string) error {
 	if !identity.Permissions.Room(room).Has(holdfast.VerbPresence) {
 		return holdfast.Errorf(holdfast.Forbidden, "Not allowed to see who is in this room")
 	}
-	return nil
+	// Whom the application keeps out of the room is not told who is in it.
+	return s.askJoin(r.Context(), s.hooks.load(), &Join{Identity: identity, Room: room})
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -292,6 +293,24 @@ func TestPresenceOverHTTP(t *testing.T) {
 			}
 			if got := header.Get("Allow"); (got == "GET, HEAD") != (status == 405) {
 				t.Errorf("%s: Allow %q", tc.name, got)
+			}
+		}
+	})
+}
+
+// Whom the application keeps out of a room is not told who is in it.
+func TestPresenceOverHTTPAsksOnJoin(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{})
+		w.srv.OnJoin(func(_ context.Context, j *server.Join) error {
+			if j.Conn == nil && j.Identity.User == "mallory" {
+				return holdfast.Errorf(holdfast.Forbidden, "banned")
+			}
+			return nil
+		})
+		for user, want := range map[string]int{"alice": 200, "mallory": 403} {
+			if status, _, body := w.request("GET", "/api/rooms/r/presence", "", "Authorization", "Bearer "+token(t, user, time.Hour)); status != want {
+				t.Errorf("%s: %d %s", user, status, body)
 			}
 		}
 	})
