@@ -24,6 +24,9 @@ const (
 
 	// memoryPending bounds the events of one room that wait to be delivered.
 	memoryPending = 256
+	// memoryUnused is how many rooms are made between two looks for those that
+	// nobody uses, when memory is short.
+	memoryUnused = 4096
 	// memoryTurn is how many events one publisher delivers, his own and others'.
 	memoryTurn = 64
 )
@@ -56,8 +59,9 @@ type Memory struct {
 	wg     sync.WaitGroup // the sweep, and deliveries handed on by publishers
 
 	epochs atomic.Uint64
-	bytes  atomic.Int64 // estimate of all shards' memory
-	scarce atomic.Int64 // time, in Unix seconds, of the last sweep for want of memory
+	bytes  atomic.Int64  // estimate of all shards' memory
+	scarce atomic.Int64  // time, in Unix seconds, of the last sweep for want of memory
+	tidied atomic.Uint64 // epochs when the last dropUnused began
 	shards [memoryShards]memShard
 }
 
@@ -269,10 +273,15 @@ func (m *Memory) sweep(cutoff time.Time) {
 	}
 }
 
-// trim drops the oldest events until the memory is within its bound. If that
-// is not enough, all ids and unused rooms go, but no more than once a second.
+// trim brings the memory within its bound. Rooms go first that were only asked
+// about, since anybody may do that with any number of names; then the oldest
+// events. If that is not enough, all ids and unused rooms go, but no more than
+// once a second.
 func (m *Memory) trim() {
 	for m.bytes.Load() > m.cfg.TotalBytes {
+		if m.dropUnused() {
+			continue
+		}
 		var oldest *memShard
 		var when int64
 		for i := range m.shards {
@@ -293,4 +302,26 @@ func (m *Memory) trim() {
 		}
 		oldest.mu.Unlock()
 	}
+}
+
+// dropUnused drops the rooms that have nothing in them, nor anybody, if there
+// may be many. It reports whether it did.
+func (m *Memory) dropUnused() bool {
+	before := m.tidied.Load()
+	made := m.epochs.Load()
+	if made-before < memoryUnused || !m.tidied.CompareAndSwap(before, made) {
+		return false
+	}
+	for i := range m.shards {
+		sh := &m.shards[i]
+		sh.mu.Lock()
+		for name, r := range sh.rooms {
+			if r.receiver == nil && !r.draining && r.events.len() == 0 && r.ids.order.len() == 0 {
+				m.bytes.Add(-r.cost())
+				delete(sh.rooms, name)
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return true
 }

@@ -361,3 +361,29 @@ func TestMemoryClosed(t *testing.T) {
 	_, err = m.History(t.Context(), "r", nil, 0)
 	wantCode(t, err, holdfast.GoingAway)
 }
+
+// Whoever only asks where rooms stand that nobody uses takes no history away
+// from those that are used.
+func TestMemoryUnusedRoomsGoFirst(t *testing.T) {
+	m := NewMemory(MemoryConfig{TotalBytes: 8 << 20})
+	defer m.Close()
+	var first holdfast.Position
+	for i := range 100 {
+		p, err := m.Publish(t.Context(), &holdfast.Event{Room: "r", Name: "e", Data: []byte("1")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = p
+		}
+	}
+	for i := range 50_000 {
+		if _, err := m.History(t.Context(), fmt.Sprint("other-", i), nil, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, err := m.History(t.Context(), "r", &first, 0)
+	if err != nil || !h.Recovered || len(h.Events) != 99 {
+		t.Errorf("%d events after the first, recovered %v, %v", len(h.Events), h.Recovered, err)
+	}
+}
