@@ -1,14 +1,12 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
 
@@ -108,18 +106,4 @@ func outside(req *http.Request) *http.Request {
 		out.Header.Del("X-Csrf-Token")
 	}
 	return out
-}
-
-// codeOf returns the code in err's chain, if there is one.
-func codeOf(err error) (holdfast.Code, bool) {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return "", false
-	}
-	if e, ok := errors.AsType[*holdfast.Error](err); ok {
-		return e.Code, true
-	}
-	if c, ok := errors.AsType[holdfast.Code](err); ok {
-		return c, true
-	}
-	return "", false
 }
