@@ -65,15 +65,8 @@ func (s *Server) readHistory(r *http.Request) ([]byte, error) {
 
 // mayRead settles whether the caller may read what was said in a room.
 func (s *Server) mayRead(r *http.Request, room string) error {
-	key, err := s.apiKey(r)
-	if err != nil {
-		return err
-	}
-	if key != nil {
-		return key.AllowRoom(auth.ScopeRead, room)
-	}
-	identity, err := s.identify(r)
-	if err != nil {
+	identity, err := s.caller(r, auth.ScopeRead, room)
+	if err != nil || identity == nil {
 		return err
 	}
 	return s.mayJoin(r.Context(), &Join{Identity: identity, Room: room})

@@ -98,18 +98,24 @@ func (s *Server) publishFrom(w http.ResponseWriter, r *http.Request) (holdfast.P
 
 // publisher settles who publishes, with the right to: nil for a backend.
 func (s *Server) publisher(r *http.Request, room string) (*holdfast.Identity, error) {
+	identity, err := s.caller(r, auth.ScopePublish, room)
+	if err != nil || identity == nil {
+		return nil, err
+	}
+	return identity, mayPublish(identity, room)
+}
+
+// caller settles who calls about a room: nil for a backend, whose API key has
+// the scope there. What a user may do there is still to be checked.
+func (s *Server) caller(r *http.Request, scope auth.Scope, room string) (*holdfast.Identity, error) {
 	key, err := s.apiKey(r)
 	if err != nil {
 		return nil, err
 	}
 	if key != nil {
-		return nil, key.AllowRoom(auth.ScopePublish, room)
+		return nil, key.AllowRoom(scope, room)
 	}
-	identity, err := s.identify(r)
-	if err != nil {
-		return nil, err
-	}
-	return identity, mayPublish(identity, room)
+	return s.identify(r)
 }
 
 // apiKey returns the API key that a request carries; nil if it carries none.

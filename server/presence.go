@@ -146,15 +146,8 @@ func (s *Server) maySeePresence(r *http.Request, room string) error {
 	if err := holdfast.CheckRoom(room); err != nil {
 		return err
 	}
-	key, err := s.apiKey(r)
-	if err != nil {
-		return err
-	}
-	if key != nil {
-		return key.AllowRoom(auth.ScopeRead, room)
-	}
-	identity, err := s.identify(r)
-	if err != nil {
+	identity, err := s.caller(r, auth.ScopeRead, room)
+	if err != nil || identity == nil {
 		return err
 	}
 	if !identity.Permissions.Room(room).Has(holdfast.VerbPresence) {

@@ -55,23 +55,7 @@ func (h *host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
-	for _, c := range h.all() {
-		c.Close(holdfast.GoingAway.New())
-	}
-	done := make(chan struct{})
-	go func() { // ends with the last session, at the latest after the cut
-		h.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	for _, c := range h.all() {
-		c.cut()
-	}
-	return ctx.Err()
+	return drainAll(ctx, h.all, &h.wg)
 }
 
 func (h *host) all() []*Conn {
@@ -172,10 +156,4 @@ func (h *host) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // log notes a refusal.
-func (h *host) log(err error) {
-	if e := holdfast.AsError(err); e.Code == holdfast.Internal {
-		h.cfg.Logger.Error("session not opened", "error", err)
-	} else {
-		h.cfg.Logger.Debug("request refused", "code", string(e.Code), "reason", e.Message)
-	}
-}
+func (h *host) log(err error) { logRefusal(h.cfg.Logger, "session", err) }

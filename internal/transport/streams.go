@@ -106,23 +106,7 @@ func (h *Streams) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
-	for _, s := range h.all() {
-		s.Close(holdfast.GoingAway.New())
-	}
-	done := make(chan struct{})
-	go func() { // ends with the last stream, at the latest after the cut
-		h.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	for _, s := range h.all() {
-		s.cut()
-	}
-	return ctx.Err()
+	return drainAll(ctx, h.all, &h.wg)
 }
 
 func (h *Streams) all() []*Stream {
@@ -139,11 +123,7 @@ func (h *Streams) all() []*Stream {
 // matter to it.
 func (h *Streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(w, r); err != nil {
-		if e := holdfast.AsError(err); e.Code == holdfast.Internal {
-			h.cfg.Logger.Error("stream not opened", "error", err)
-		} else {
-			h.cfg.Logger.Debug("request refused", "code", string(e.Code), "reason", e.Message)
-		}
+		logRefusal(h.cfg.Logger, "stream", err)
 		httpjson.WriteError(w, r, err)
 	}
 }
