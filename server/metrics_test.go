@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -112,6 +113,7 @@ func TestMetrics(t *testing.T) {
 		for range 30 { // over the rate
 			bob.send(`427["room:leave",{"room":"none"}]`)
 		}
+		synctest.Wait()
 
 		stranger := w.dial()
 		stranger.send("40")

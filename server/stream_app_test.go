@@ -122,7 +122,7 @@ func TestOneRoom(t *testing.T) {
 		for name, m := range members {
 			for i := range 20 {
 				want, _ := json.Marshal(strings.Repeat("line\n", i))
-				if got := m.next(); got.text != "e" || got.detail != string(want) {
+				if got := heard(m); got.text != "e" || got.detail != string(want) {
 					t.Errorf("%s: %+v, want %s", name, got, want)
 				}
 			}
@@ -131,7 +131,7 @@ func TestOneRoom(t *testing.T) {
 		publisher.send("{\"type\":\"publish\",\"room\":\"r\",\"event\":\"lines\",\"data\":{\"a\":\r\n1,\r\"b\":\n2}}")
 		for name, m := range members {
 			var data map[string]int
-			if got := m.next(); json.Unmarshal([]byte(got.detail), &data) != nil || data["a"] != 1 || data["b"] != 2 {
+			if got := heard(m); json.Unmarshal([]byte(got.detail), &data) != nil || data["a"] != 1 || data["b"] != 2 {
 				t.Errorf("%s: %+v", name, got)
 			}
 		}

@@ -282,11 +282,21 @@ func mustJoin(t *testing.T, w *world, join joinAs, token string, rooms ...string
 	return m
 }
 
+// heard returns what happens next, without the presence of others, of which
+// event streams and polls are not told.
+func heard(m member) happening {
+	for {
+		if got := m.next(); got.kind != "presence" {
+			return got
+		}
+	}
+}
+
 // expect checks what happens next.
 func expect(t *testing.T, m member, want ...happening) {
 	t.Helper()
 	for _, h := range want {
-		got := m.next()
+		got := heard(m)
 		if got.kind != h.kind || got.text != h.text || h.detail != "" && got.detail != h.detail {
 			t.Fatalf("%+v, want %+v", got, h)
 		}
