@@ -165,8 +165,25 @@ func (c *Conn) Remove(room string, err error) {
 	if err == nil {
 		err = holdfast.Forbidden
 	}
-	c.session.Remove(room, holdfast.AsError(err))
+	own := *holdfast.AsError(err)
+	own.Err = removal{own.Err}
+	c.session.Remove(room, &own)
 }
+
+// removal is the cause of what the program wants, whatever its code: a room
+// that was lost otherwise may be joined again for a client.
+type removal struct{ cause error } // which may be nil
+
+// Error implements error.
+func (r removal) Error() string {
+	if r.cause == nil {
+		return "removed by the program"
+	}
+	return r.cause.Error()
+}
+
+// Unwrap returns what the program gave as the cause.
+func (r removal) Unwrap() error { return r.cause }
 
 // Rooms returns the rooms that the connection is in, in this namespace.
 func (c *Conn) Rooms() []string { return c.session.Rooms() }

@@ -257,8 +257,12 @@ func (e *eventStream) join(c *Conn, next entry) {
 }
 
 // rejoin implements rejoiner: a room that could not be carried on goes on with
-// a reset; one that the client has no right to any more is lost.
+// a reset; one that the client has no right to any more is lost, and so is one
+// that the program took it out of.
 func (e *eventStream) rejoin(room string, err *holdfast.Error) bool {
+	if _, meant := err.Err.(removal); meant {
+		return false
+	}
 	if !slices.Contains(e.rooms, room) || err.Code != holdfast.Internal && err.Code != holdfast.RateLimited {
 		return false
 	}

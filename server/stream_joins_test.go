@@ -1,11 +1,14 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"testing/synctest"
 
+	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/server"
 )
 
@@ -63,4 +66,29 @@ func TestStreamRoomOfTheApplicationResetsFirst(t *testing.T) {
 		s.want("reset", `{"type":"reset","room":"r"`) // the one before this
 		s.want("new", "")
 	})
+}
+
+// The program takes a stream out of a room for good, whatever the reason.
+func TestStreamRemoved(t *testing.T) {
+	for _, reason := range []error{nil, holdfast.Conflict, holdfast.RateLimited, errors.New("hunter2")} {
+		in(t, func(t *testing.T) {
+			w := newWorld(t, server.Config{})
+			conns := make(chan *server.Conn, 1)
+			w.srv.OnConnect(func(_ context.Context, c *server.Conn) error { conns <- c; return nil })
+			left := make(chan *holdfast.Error, 1)
+			w.srv.OnLeave(func(_ context.Context, l server.Leave) { left <- l.Err })
+			s := w.listen("alice", "?room=r")
+			synctest.Wait()
+			c := <-conns
+			c.Remove("r", reason)
+			code := cmp.Or(holdfast.CodeOf(reason), holdfast.Forbidden)
+			s.want("message", `{"type":"room_left","room":"r","code":"`+string(code)+`"`)
+			if rooms := c.Rooms(); len(rooms) > 0 {
+				t.Errorf("%v: in %v", reason, rooms)
+			}
+			if err := <-left; err.Code != code || reason != nil && !errors.Is(err, reason) {
+				t.Errorf("%v: told %v", reason, err)
+			}
+		})
+	}
 }
