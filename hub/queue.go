@@ -182,8 +182,8 @@ func (q *Queue) Pop(dst []*Frame, maxBytes, maxFrames int) []*Frame {
 }
 
 // Wait returns once fewer than below bytes are queued (below 0: half of the
-// limit), or the queue is closed, or with ctx's error. One goroutine at a time
-// may wait.
+// limit), or the queue is closed, or with ctx's error. Where several goroutines
+// wait, all of them go on with the first.
 func (q *Queue) Wait(ctx context.Context, below int) error {
 	q.mu.Lock()
 	if below <= 0 {
@@ -195,8 +195,11 @@ func (q *Queue) Wait(ctx context.Context, below int) error {
 		q.mu.Unlock()
 		return nil
 	}
-	low := make(chan struct{})
-	q.low, q.lowAt = low, below
+	if q.low == nil {
+		q.low, q.lowAt = make(chan struct{}), below
+	}
+	q.lowAt = max(q.lowAt, below)
+	low := q.low
 	q.mu.Unlock()
 	select {
 	case <-low:

@@ -249,3 +249,25 @@ func TestQueueConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Two sessions of one connection may both wait for its reader.
+func TestQueueManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := Queue{Limit: 100}
+		q.Push(&Frame{Text: make([]byte, 80)})
+		done := make(chan error, 3)
+		for range cap(done) {
+			go func() { done <- q.Wait(t.Context(), 0) }()
+		}
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Error("went on with a full queue")
+		}
+		q.Pop(nil, 0, 0)
+		synctest.Wait()
+		if len(done) != cap(done) {
+			t.Errorf("%d of %d went on", len(done), cap(done))
+		}
+		q.Close()
+	})
+}

@@ -144,7 +144,7 @@ func slowConsumer() ending {
 }
 
 // Pace waits until half of the queue is free or the session is over, or
-// returns ctx's error. It is a hub.Pacer, for one goroutine at a time.
+// returns ctx's error. It is a hub.Pacer.
 func (c *Conn) Pace(ctx context.Context) error { return c.queue.Wait(ctx, 0) }
 
 // Queued returns how many bytes wait to be written, as they count against

@@ -75,7 +75,7 @@ func (s *Stream) Send(f *hub.Frame) bool {
 }
 
 // Pace waits until half of the queue is free or the stream is over, or returns
-// ctx's error. It is a hub.Pacer, for one goroutine at a time.
+// ctx's error. It is a hub.Pacer.
 func (s *Stream) Pace(ctx context.Context) error { return s.queue.Wait(ctx, 0) }
 
 // Queued returns how many bytes wait to be written, as they count against
