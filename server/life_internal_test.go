@@ -32,3 +32,14 @@ func TestLateTimer(t *testing.T) {
 		l.life.stop()
 	})
 }
+
+// What comes for a connection that is gone starts nothing: Shutdown may have
+// stopped waiting for it.
+func TestWorkAfterTheEnd(t *testing.T) {
+	l := &link{srv: newBare(t)}
+	l.work.closed = true
+	l.work.push(l, job{})
+	if !l.work.idle() || len(l.work.jobs) > 0 {
+		t.Error("a job runs")
+	}
+}

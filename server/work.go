@@ -52,6 +52,10 @@ func (q *workQueue) idle() bool {
 func (q *workQueue) push(l *link, j job) {
 	size := j.size()
 	q.mu.Lock()
+	if q.closed { // a room was lost while the connection went: nobody is there
+		q.mu.Unlock()
+		return
+	}
 	for len(q.jobs) > 0 && (len(q.jobs) >= pendingEvents || q.bytes+size > pendingBytes) {
 		space := make(chan struct{})
 		q.hasSpace = space
