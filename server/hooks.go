@@ -141,7 +141,8 @@ func (s *Server) OnJoin(fn func(ctx context.Context, j *Join) error) {
 
 // OnPublish adds a function that is asked about each event that a client or a
 // backend publishes to a room, on every transport, once the permissions have
-// allowed it; what the program itself publishes is not asked about. An error
+// allowed it; what the program itself publishes is not asked about, and neither
+// are signals, which need the right to publish alone. An error
 // refuses as OnJoin's does. It may replace the event's Name, Data and
 // Attachments, which are checked again; never the other fields. Under
 // an ID that was used before, nothing is published whatever fn makes of it.
