@@ -45,6 +45,13 @@ type Config struct {
 	// is still present there, if others keep the room alive: who comes back in
 	// time has not gone. 0: 5 s.
 	PresenceGrace time.Duration
+	// PresenceLimit bounds the users of a room who are told of each other. While
+	// more are present, or a list of them would take more than 256 KiB of JSON,
+	// joins are answered without one, and members get no notices of who comes,
+	// goes or changes, but NoticePaused. Below 90 % of it they are told what
+	// changed since, and get NoticeResumed. 0: 500; negative: no limit, and a
+	// room of n users costs n² lists and notices to fill.
+	PresenceLimit int
 	// SignalRate bounds a user's signals a second over all his connections, and
 	// those that come at once. Anonymous connections count one by one. 0: 20;
 	// negative: no limit.
@@ -103,6 +110,7 @@ func New(cfg Config) *Hub {
 	cfg.ConnectionsPerUser = cmp.Or(cfg.ConnectionsPerUser, 20)
 	cfg.MaxData = cmp.Or(cfg.MaxData, 64<<10)
 	cfg.PresenceGrace = cmp.Or(cfg.PresenceGrace, 5*time.Second)
+	cfg.PresenceLimit = cmp.Or(cfg.PresenceLimit, 500)
 	cfg.SignalRate = cmp.Or(cfg.SignalRate, 20)
 	h := &Hub{
 		cfg:    cfg,

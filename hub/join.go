@@ -41,6 +41,10 @@ type Joined struct {
 	// the session has the right to presence and is not hidden; else nil. Their
 	// Data must not be changed.
 	Members []Member
+	// Viewers says how many users there are where Members would be too many (see
+	// Config.PresenceLimit) and is nil for that; else it is 0. Changes come as
+	// notices only once NoticeResumed has.
+	Viewers int
 }
 
 // Join enters a room. The events since o.Since are sent to the Sink, then ready
@@ -80,7 +84,8 @@ func (s *Session) Join(ctx context.Context, room string, o JoinOptions, ready fu
 		id, m := s.identity, s.member(room)
 		if m != nil && m.phase == phaseLive {
 			s.mu.Unlock()
-			j := Joined{Room: room, Position: m.room.position(m), Already: true, Members: m.room.memberList(m)}
+			j := Joined{Room: room, Position: m.room.position(m), Already: true}
+			j.Members, j.Viewers = m.room.memberList(m)
 			if ready != nil {
 				ready(j)
 			}
@@ -159,7 +164,7 @@ func (s *Session) join(ctx context.Context, m *member, o JoinOptions, ready func
 		if o.Since != nil {
 			j.Recovered = &recovered
 		}
-		j.Members = m.room.enter(m, o.Presence)
+		j.Members, j.Viewers = m.room.enter(m, o.Presence)
 		announced = true
 		if ready != nil {
 			ready(j)

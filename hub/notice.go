@@ -7,10 +7,11 @@ import "encoding/json"
 type Notice struct {
 	Kind NoticeKind
 	Room string
-	// User is whom it is about: who came or went, types, or sent the signal.
+	// User is whom it is about: who came or went, types, or sent the signal; of
+	// NoticePaused and NoticeResumed nobody.
 	User Member
 	// Viewers is the number of users in the room, after NoticeJoin and
-	// NoticeLeave.
+	// NoticeLeave, and with NoticePaused and NoticeResumed.
 	Viewers int
 	// Event, Data and Key are a signal's. Data is JSON; nil stands for null.
 	Event string
@@ -27,6 +28,11 @@ const (
 	NoticeUpdate                   // his presence data changed
 	NoticeTyping                   // he types
 	NoticeSignal                   // one of his connections sent a signal
+	// NoticePaused says that the room has too many users for its members to be
+	// told of each: what they know is old from here on.
+	NoticePaused
+	// NoticeResumed ends that. What had changed was told just before.
+	NoticeResumed
 )
 
 // Member is a user in a room, as the others see him.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -19,27 +18,6 @@ const MaxPresence = 4 << 10
 // an answer it is inside some more, and all of them must not be more than the 32
 // that a reader takes.
 const maxPresenceDepth = 24
-
-// crowd is who is in a room. Rooms without anybody who counts have none. All of
-// it is guarded by room.mu.
-type crowd struct {
-	users []*present // sorted by user
-	told  int        // how many of them the others know of
-}
-
-// present is a user who is in a room, or was a moment ago.
-type present struct {
-	user    string
-	name    string
-	data    json.RawMessage // not changed, only replaced
-	members []*member       // his memberships that count; none while leave runs
-	leave   *time.Timer
-	leaves  uint32 // tells a timer that is late from the one that counts
-	told    bool   // the others know that he is here
-	dirty   bool   // in talk.dirty
-	changed bool   // what the others know of him is old
-	gone    bool   // for good; in users until the others know
-}
 
 // checkPresence returns why data can't be presence data. Empty data and null
 // are good, and stand for none.
@@ -56,11 +34,6 @@ func checkPresence(data json.RawMessage) error {
 	return nil
 }
 
-// find returns where in users the user is, or belongs.
-func (c *crowd) find(user string) (int, bool) {
-	return slices.BinarySearchFunc(c.users, user, func(p *present, user string) int { return strings.Compare(p.user, user) })
-}
-
 // present returns the membership's user, who is there. mu is held.
 func (r *room) present(m *member) *present {
 	i, _ := r.crowd.find(m.session.conn.user)
@@ -68,9 +41,9 @@ func (r *room) present(m *member) *present {
 }
 
 // enter makes a join's user present, which it stays until the membership ends
-// or the right is lost, and returns who is in the room, if the session may
-// know. data nil leaves what the user has.
-func (r *room) enter(m *member, data json.RawMessage) []Member {
+// or the right is lost, and returns who is in the room, or how many where they
+// are too many, if the session may know. data nil leaves what the user has.
+func (r *room) enter(m *member, data json.RawMessage) (list []Member, viewers int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m.entered = true
@@ -79,25 +52,33 @@ func (r *room) enter(m *member, data json.RawMessage) []Member {
 		r.setData(m, data)
 	}
 	if m.hidden || !verbs.Has(holdfast.VerbPresence) {
-		return nil
+		return nil, 0
 	}
-	list := r.members()
+	list, viewers = r.list()
 	if m.counts {
-		i := slices.IndexFunc(r.talk.waiting, func(v view) bool { return v.member == m })
-		r.talk.waiting[i].list = list
+		if m.paused = list == nil; !m.paused {
+			answer := list
+			m.answer = &answer
+		}
 	}
-	return list
+	return list, viewers
 }
 
-// memberList lists who is in the room, for a member who may know; else nil.
-func (r *room) memberList(m *member) []Member {
+// memberList is what the answer to a join shows of who is in the room, for a
+// member who may know.
+func (r *room) memberList(m *member) (list []Member, viewers int) {
 	may := !m.hidden && m.session.Identity().Permissions.Room(r.name).Has(holdfast.VerbPresence)
 	if !may {
-		return nil
+		return nil, 0
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.members()
+	list, viewers = r.list()
+	if list == nil && m.counts && !m.paused {
+		m.paused = true // and is told when that ends, should it end before the others hear of it
+		r.watch(m)
+	}
+	return list, viewers
 }
 
 // review makes the membership count as its session's identity says now, which
@@ -139,9 +120,10 @@ func (r *room) arrive(m *member, name string) {
 	}
 	if !m.counts {
 		m.counts = true
-		p.members = append(p.members, m)
+		p.add(m)
 		r.watch(m)
 	}
+	r.count(p)
 	r.touch(p)
 }
 
@@ -151,11 +133,9 @@ func (r *room) depart(m *member) {
 	m.counts = false
 	m.sees.CompareAndSwap(seesAll, seesLeaves)
 	p := r.present(m)
-	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
-	if len(p.members) > 0 {
+	if p.remove(m); len(p.members) > 0 {
 		return
 	}
-	p.members = nil
 	h := r.hub
 	h.wg.Add(1) // the room has the hub waiting already
 	p.leaves++
@@ -186,7 +166,14 @@ func (r *room) expire(p *present, leave uint32) {
 	p.gone = true
 	p.changed = p.changed || len(p.data) > 0
 	p.data = nil
-	r.touch(p)
+	if !p.told {
+		r.crowd.forget(p) // nobody needs to hear of him
+		r.unsay(p)
+	}
+	if r.count(p); p.told {
+		r.touch(p)
+	}
+	r.tidy()
 	r.stir()
 }
 
@@ -223,32 +210,8 @@ func (r *room) setData(m *member, data json.RawMessage) {
 	}
 	p.data = bytes.Clone(data) // it may alias a larger message
 	p.changed = true
+	r.count(p)
 	r.touch(p)
-}
-
-// members lists who is in the room. mu is held.
-func (r *room) members() []Member {
-	if r.crowd == nil {
-		return []Member{}
-	}
-	list := make([]Member, 0, len(r.crowd.users))
-	for _, p := range r.crowd.users {
-		if !p.gone {
-			list = append(list, Member{ID: p.user, Name: p.name, Data: p.data, Connections: p.connections()})
-		}
-	}
-	return list
-}
-
-// connections counts a connection once that is in the room by several sessions.
-func (p *present) connections() int {
-	n := 0
-	for i, m := range p.members {
-		if !slices.ContainsFunc(p.members[:i], func(other *member) bool { return other.session.conn == m.session.conn }) {
-			n++
-		}
-	}
-	return n
 }
 
 // SetPresence sets the data that the session's user shows in a room, JSON of at
@@ -276,51 +239,6 @@ func (s *Session) SetPresence(ctx context.Context, room string, data json.RawMes
 	r.setData(m, data)
 	r.stir()
 	return nil
-}
-
-// Members lists the users in a room, sorted by their ids: those with a
-// connection there whose identity has the right to presence, and those whose
-// last one went less than Config.PresenceGrace ago, with Connections 0. The
-// result's Data must not be changed.
-//
-// Errors: INVALID_ARGUMENT for a bad name, FORBIDDEN for a session that is not
-// in the room or has no right to presence there, GOING_AWAY when it is closed;
-// ctx's.
-func (s *Session) Members(ctx context.Context, room string) ([]Member, error) {
-	m, err := s.live(ctx, room)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Identity().Permissions.Room(room).Has(holdfast.VerbPresence) {
-		return nil, errNoPresence()
-	}
-	m.room.mu.Lock()
-	defer m.room.mu.Unlock()
-	return m.room.members(), nil
-}
-
-// Members lists the users in a room as Session.Members does, without looking at
-// rights; it is empty for a room that nobody is in. Errors: INVALID_ARGUMENT for
-// a bad name, GOING_AWAY once the hub is closed; ctx's.
-func (h *Hub) Members(ctx context.Context, room string) ([]Member, error) {
-	if err := holdfast.CheckRoom(room); err != nil {
-		return nil, err
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	h.mu.Lock()
-	r, closed := h.rooms[room], h.closed
-	h.mu.Unlock()
-	switch {
-	case closed:
-		return nil, holdfast.GoingAway.New()
-	case r == nil:
-		return []Member{}, nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.members(), nil
 }
 
 // live returns the session's membership in a room that it has joined.

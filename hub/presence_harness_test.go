@@ -31,6 +31,7 @@ type watcher struct {
 	notices []Notice
 	rooms   map[string]map[string]string // room → user → name and data
 	viewers map[string]int               // room → as the last notice said, 0 for none
+	paused  map[string]bool              // room → the picture may be old
 	strict  bool                         // a user comes only when away, and goes only when here
 	faults  []string
 }
@@ -53,6 +54,13 @@ func (w *watcher) Send(f *Frame) bool {
 		return true
 	}
 	room := w.room(n.Room)
+	if n.Kind == NoticePaused || n.Kind == NoticeResumed {
+		if w.strict && w.paused[n.Room] == (n.Kind == NoticePaused) {
+			w.faults = append(w.faults, "out of order: "+text)
+		}
+		w.paused[n.Room] = n.Kind == NoticePaused
+		return true
+	}
 	_, here := room[n.User.ID]
 	if w.strict && here != (n.Kind != NoticeJoin) {
 		w.faults = append(w.faults, "out of order: "+text)
@@ -75,7 +83,7 @@ func shown(m Member) string { return m.Name + " " + string(m.Data) }
 
 func (w *watcher) room(name string) map[string]string {
 	if w.rooms == nil {
-		w.rooms, w.viewers = map[string]map[string]string{}, map[string]int{}
+		w.rooms, w.viewers, w.paused = map[string]map[string]string{}, map[string]int{}, map[string]bool{}
 	}
 	if w.rooms[name] == nil {
 		w.rooms[name] = map[string]string{}
@@ -89,8 +97,11 @@ func (w *watcher) ready(self string) func(Joined) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		room := w.room(j.Room)
+		if j.Already && j.Viewers > 0 {
+			return // there is nothing new in it
+		}
 		clear(room)
-		w.viewers[j.Room] = 0
+		w.viewers[j.Room], w.paused[j.Room] = 0, j.Viewers > 0
 		for _, m := range j.Members {
 			if m.ID != self {
 				room[m.ID] = shown(m)
@@ -105,7 +116,7 @@ func (w *watcher) told() string {
 	defer w.mu.Unlock()
 	var lines []string
 	for _, n := range w.notices {
-		line := fmt.Sprintf("%s %s %s", [...]string{"join", "leave", "update", "typing", "signal"}[n.Kind], n.Room, n.User.ID)
+		line := fmt.Sprintf("%s %s %s", [...]string{"join", "leave", "update", "typing", "signal", "paused", "resumed"}[n.Kind], n.Room, n.User.ID)
 		for _, more := range []string{n.User.Name, string(n.User.Data), n.Event, string(n.Data), n.Key} {
 			if more != "" && more != "null" {
 				line += " " + more
@@ -125,6 +136,13 @@ func (w *watcher) picture(room string) (picture map[string]string, viewers int) 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.room(room)), w.viewers[room]
+}
+
+// old reports whether the client knows that its picture of a room may be old.
+func (w *watcher) old(room string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.paused[room]
 }
 
 func (w *watcher) check(t interface{ Errorf(string, ...any) }) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 // presenceModel is who is where, one call at a time.
 type presenceModel struct {
+	limit int                                 // below 10: where presence is paused, and where it goes on, is the same
 	rooms map[string]map[string]*presentModel // room → user
 	in    map[string]map[int]bool             // room → session → whether it counts
 }
@@ -36,6 +38,14 @@ func (m *presenceModel) list(room, but string) map[string]string {
 		}
 	}
 	return list
+}
+
+// paused returns how many are present, if they are too many.
+func (m *presenceModel) paused(room string) int {
+	if n := len(m.rooms[room]); m.limit >= 0 && n > m.limit {
+		return n
+	}
+	return 0
 }
 
 // count makes a session's membership count, or not.
@@ -79,19 +89,25 @@ type modelTab struct {
 func (b *modelTab) may(right string) bool { return slices.Contains(b.rights, right) }
 
 // TestPresenceModel compares what each member makes of the answer to its join
-// and of the notices with who is there.
+// and of the notices with who is there, or with that there are too many.
 func TestPresenceModel(t *testing.T) {
+	for _, limit := range []int{-1, 1, 2, 3} {
+		t.Run(fmt.Sprint("limit ", limit), func(t *testing.T) { presenceModelOf(t, limit) })
+	}
+}
+
+func presenceModelOf(t *testing.T, limit int) {
 	rooms := []string{"a", "b"}
-	users := []string{"u", "u", "u", "v", "w", ""}
-	connections := []string{"u1", "u1", "u2", "v1", "w1", "g1"}
+	users := []string{"u", "u", "u", "v", "w", "", "x", "y"}
+	connections := []string{"u1", "u1", "u2", "v1", "w1", "g1", "x1", "y1"}
 	const grace = 5 * time.Second
 	// The bubble is around all of it: what rapid does to fail must stay in
 	// its goroutine.
 	synctest.Test(t, func(outer *testing.T) {
 		rapid.Check(struct{ testing.TB }{outer}, func(t *rapid.T) {
-			h := New(Config{})
+			h := New(Config{PresenceLimit: limit})
 			defer h.Close()
-			m := &presenceModel{rooms: map[string]map[string]*presentModel{}, in: map[string]map[int]bool{}}
+			m := &presenceModel{limit: limit, rooms: map[string]map[string]*presentModel{}, in: map[string]map[int]bool{}}
 			for _, room := range rooms {
 				m.rooms[room], m.in[room] = map[string]*presentModel{}, map[int]bool{}
 			}
@@ -159,8 +175,9 @@ func TestPresenceModel(t *testing.T) {
 					if counts && o.Presence != nil {
 						set(room, b.user, o.Presence)
 					}
-					if (j.Members != nil) != (b.may("presence") && !o.Hidden) {
-						t.Fatalf("the answer has %v", j.Members)
+					sees, viewers := b.may("presence") && !o.Hidden, m.paused(room)
+					if (j.Members != nil) != (sees && viewers == 0) || sees && j.Viewers != viewers || !sees && j.Viewers != 0 {
+						t.Fatalf("the answer has %v, and %d", j.Members, j.Viewers)
 					}
 					if j.Members != nil {
 						checkList(t, m, room, j.Members)
@@ -222,6 +239,10 @@ func TestPresenceModel(t *testing.T) {
 							t.Fatal(err)
 						}
 						checkList(t, m, room, list)
+						first, viewers, err := h.FirstMembers(t.Context(), room)
+						if err != nil || viewers != len(list) || limit >= 0 && len(first) != min(limit, viewers) || !reflect.DeepEqual(first, list[:len(first)]) {
+							t.Fatalf("first %v, %d, %v of %v", first, viewers, err, list)
+						}
 						for i, b := range tabs {
 							b.check(t)
 							checkPicture(t, m, room, i, b)
@@ -255,7 +276,9 @@ func checkPicture(t *rapid.T, m *presenceModel, room string, i int, b *modelTab)
 		if b.user != "" && len(picture) > 0 { // a guest has the list of his join
 			t.Fatalf("session %d sees %q in %s", i, picture, room)
 		}
-	default:
+	case b.old(room) != (m.paused(room) > 0):
+		t.Fatalf("session %d takes what it sees for old: %v; in %s are %d", i, b.old(room), room, len(m.rooms[room]))
+	case m.paused(room) == 0:
 		if want := m.list(room, b.user); !maps.Equal(picture, want) {
 			t.Fatalf("session %d sees %q in %s, want %q", i, picture, room, want)
 		}
@@ -268,8 +291,14 @@ func checkPicture(t *rapid.T, m *presenceModel, room string, i int, b *modelTab)
 // TestPresenceStress does everything at once: the race detector looks, and when
 // it is quiet every member's picture is right.
 func TestPresenceStress(t *testing.T) {
+	for _, limit := range []int{0, 3} {
+		t.Run(fmt.Sprint("limit ", limit), func(t *testing.T) { presenceStress(t, limit) })
+	}
+}
+
+func presenceStress(t *testing.T, limit int) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t, Config{SignalRate: -1, ConnectionsPerUser: 100, JoinBuffer: 4})
+		h := newHub(t, Config{SignalRate: -1, ConnectionsPerUser: 100, JoinBuffer: 4, PresenceLimit: limit})
 		rooms := []string{"a", "b"}
 		rights := [][]string{{"join", "publish", "presence"}, {"join", "publish", "presence"}, {"join"}, {"presence"}}
 		var tabs []tab
@@ -299,12 +328,33 @@ func TestPresenceStress(t *testing.T) {
 			}
 		}
 		after(time.Minute)
+		users := 4
+		if users > limit && limit > 0 {
+			for _, room := range rooms {
+				for _, b := range tabs {
+					if b.conn.user != "" && !b.old(room) {
+						t.Errorf("%s takes what it sees in %s for the present", b.ID(), room)
+					}
+				}
+			}
+			for _, b := range tabs {
+				if b.conn.user == "x" {
+					b.Session.Close()
+				}
+			}
+			tabs = slices.DeleteFunc(tabs, func(b tab) bool { return b.conn.user == "x" })
+			users = 3
+			after(time.Minute)
+		}
 		for _, room := range rooms {
 			list, err := h.Members(t.Context(), room)
-			if err != nil || len(list) != 4 {
+			if err != nil || len(list) != users {
 				t.Fatalf("%s: %v, %v", room, list, err)
 			}
 			for _, b := range tabs {
+				if b.conn.user != "" && b.old(room) {
+					t.Errorf("%s takes what it sees in %s for old", b.ID(), room)
+				}
 				b.check(t)
 				want := map[string]string{}
 				for _, u := range list {

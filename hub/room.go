@@ -218,9 +218,9 @@ func (r *room) add(m *member) {
 		r.groups = append(r.groups, &group{encoder: m.session.encoder, id: r.hub.groups.Add(1)})
 	}
 	g := r.groups[i]
-	m.group, m.index = g, len(g.live)
+	m.group, m.index = g, int32(len(g.live))
 	g.live = append(g.live, receiver{sink: m.session.sink, member: m})
-	r.arrived(m)
+	r.queue(m)
 }
 
 // unjoin takes a member off the joining ones. mu is held.

@@ -16,10 +16,9 @@ const maxNotes = 256
 // right to fan out. A room has one only while there is something to say. All of
 // it is guarded by room.mu.
 type talk struct {
-	dirty   []*present // of the crowd, each at most once
-	views   []view     // of live members, each at most once
-	waiting []view     // of members who are not live yet
-	notes   fifo[note] // typing and signals; at most maxNotes
+	dirty []*present // of the crowd, each at most once
+	views []*member  // live ones who are to be shown what they may see, each at most once
+	notes fifo[note] // typing and signals; at most maxNotes
 }
 
 // note is a notice with what settles who gets it.
@@ -27,13 +26,6 @@ type note struct {
 	Notice
 	from *Session // of typing and signals: who sent it
 	key  string   // what tells its frames apart, where only the latest counts
-}
-
-// view is a membership that is to see presence from here on, or no more. list
-// is what the client has been told by the answer to its join.
-type view struct {
-	member *member
-	list   []Member
 }
 
 // sight is what a member gets to know of presence.
@@ -53,57 +45,57 @@ func (r *room) says() *talk {
 	return r.talk
 }
 
-// touch has the others told of a user, if there is something new. mu is held.
+// touch has the others told of a user, if there is something new. While the
+// crowd is paused that is put off. mu is held.
 func (r *room) touch(p *present) {
-	if !p.dirty && (p.changed || !p.told || p.gone) {
+	if !p.dirty && !r.crowd.paused && (p.changed || !p.told || p.gone) {
 		p.dirty = true
 		t := r.says()
 		t.dirty = append(t.dirty, p)
 	}
 }
 
-// watch has the membership told what it may see now, as soon as it is live. mu
-// is held.
+// unsay takes back what touch did. mu is held.
+func (r *room) unsay(p *present) {
+	if p.dirty {
+		p.dirty = false
+		r.talk.dirty = slices.DeleteFunc(r.talk.dirty, func(other *present) bool { return other == p })
+	}
+}
+
+// watch has the membership told what it may see now: when it is live, and the
+// crowd not paused. mu is held.
 func (r *room) watch(m *member) {
-	t := r.says()
-	same := func(v view) bool { return v.member == m }
-	switch {
-	case slices.ContainsFunc(t.views, same) || slices.ContainsFunc(t.waiting, same):
-	case m.group == nil:
-		t.waiting = append(t.waiting, view{member: m})
-	default:
-		t.views = append(t.views, view{member: m})
+	m.watched = true
+	if m.group != nil {
+		r.queue(m)
+	}
+}
+
+// queue has a live membership that is watched looked at. mu is held.
+func (r *room) queue(m *member) {
+	if m.watched && !m.queued {
+		m.queued = true
+		t := r.says()
+		t.views = append(t.views, m)
 	}
 }
 
 // unwatch takes back what watch did. mu is held.
 func (r *room) unwatch(m *member) {
-	if r.talk == nil {
-		return
+	if m.queued {
+		r.talk.views = slices.DeleteFunc(r.talk.views, func(other *member) bool { return other == m })
+		r.tidy()
 	}
-	same := func(v view) bool { return v.member == m }
-	r.talk.views = slices.DeleteFunc(r.talk.views, same)
-	r.talk.waiting = slices.DeleteFunc(r.talk.waiting, same)
-	r.tidy()
-}
-
-// arrived moves what waited for a membership to be live. mu is held.
-func (r *room) arrived(m *member) {
-	if r.talk == nil {
-		return
-	}
-	if i := slices.IndexFunc(r.talk.waiting, func(v view) bool { return v.member == m }); i >= 0 {
-		r.talk.views = append(r.talk.views, r.talk.waiting[i])
-		r.talk.waiting = slices.Delete(r.talk.waiting, i, i+1)
-	}
+	m.watched, m.queued, m.answer = false, false, nil
 }
 
 // tidy gives up what is empty. mu is held.
 func (r *room) tidy() {
-	if t := r.talk; t != nil && len(t.dirty)+len(t.views)+len(t.waiting)+t.notes.len() == 0 {
+	if t := r.talk; t != nil && len(t.dirty)+len(t.views)+t.notes.len() == 0 {
 		r.talk = nil
 	}
-	if c := r.crowd; c != nil && len(c.users) == 0 {
+	if c := r.crowd; c != nil && len(c.users) == 0 && !c.hushed {
 		r.crowd = nil
 	}
 }
@@ -111,7 +103,7 @@ func (r *room) tidy() {
 // stir says what is to be said, unless somebody else has the right to fan out,
 // who then does it. It is called with mu held, and releases it.
 func (r *room) stir() {
-	if r.busy || r.dead || r.talk == nil {
+	if r.busy || r.dead || r.talk == nil && !r.turning() {
 		r.mu.Unlock()
 		return
 	}
@@ -129,11 +121,11 @@ func (r *room) stir() {
 // nothing is left to be told to the others, with the difference between that and
 // the answer to its join.
 func (r *room) say() bool {
-	t := r.talk
+	t, c := r.talk, r.crowd
 	switch {
-	case t == nil:
-		return false
-	case len(t.dirty) > 0:
+	case r.turning() && c.paused:
+		r.turn()
+	case t != nil && len(t.dirty) > 0 && !c.paused:
 		p := t.dirty[0]
 		t.dirty[0] = nil
 		if t.dirty = t.dirty[1:]; len(t.dirty) == 0 {
@@ -143,19 +135,51 @@ func (r *room) say() bool {
 			r.tidy()
 			r.tellAll(&note{Notice: n})
 		}
+	case r.turning():
+		r.turn()
+	case t == nil:
+		return false
 	case len(t.views) > 0:
-		v := t.views[0]
-		t.views = slices.Delete(t.views, 0, 1)
-		r.show(v)
+		m := t.views[0]
+		t.views[0] = nil
+		if t.views = t.views[1:]; len(t.views) == 0 {
+			t.views = nil
+		}
+		r.show(m)
 	case t.notes.len() > 0:
 		n := t.notes.pop()
 		r.tidy()
 		r.tellAll(&n)
 	default:
-		return false // what waits, waits for members to be live
+		return false // what waits, waits for the crowd to be smaller
 	}
 	r.tidy()
 	return true
+}
+
+// turning reports whether members are to be told that the crowd is paused, or
+// no more. mu is held.
+func (r *room) turning() bool { return r.crowd != nil && r.crowd.paused != r.crowd.hushed }
+
+// turn has the live members told that the crowd is paused, or no more, and then
+// who came meanwhile. mu is held, and released while it sends.
+func (r *room) turn() {
+	c := r.crowd
+	n := Notice{Kind: NoticeResumed, Room: r.name, Viewers: c.told}
+	if c.paused {
+		n.Kind, n.Viewers = NoticePaused, c.here
+	}
+	c.hushed = c.paused
+	for _, g := range r.groups {
+		for i := range g.live {
+			m := g.live[i].member
+			if m.wants(&note{Notice: n}) {
+				m.paused = c.paused
+			}
+			r.queue(m)
+		}
+	}
+	r.tellAll(&note{Notice: n})
 }
 
 // news returns what is new of a user, and takes it as told. mu is held.
@@ -164,11 +188,7 @@ func (r *room) news(p *present) (n Notice, ok bool) {
 	n = Notice{Room: r.name, User: Member{ID: p.user, Name: p.name}}
 	switch {
 	case p.gone:
-		i, _ := r.crowd.find(p.user)
-		r.crowd.users = slices.Delete(r.crowd.users, i, i+1)
-		if !p.told {
-			return n, false
-		}
+		r.crowd.forget(p)
 		r.crowd.told--
 		n.Kind = NoticeLeave
 	case !p.told:
@@ -188,30 +208,53 @@ func (r *room) news(p *present) (n Notice, ok bool) {
 }
 
 // show lets a member see presence from here on, or no more: it is sent what
-// makes of what its client knows what it may know. Nothing is dirty: what the
-// others know is what is. mu is held.
-func (r *room) show(v view) {
-	m := v.member
+// makes of what its client knows what it may know. While the crowd is paused
+// that is only that it is; the rest comes later. Otherwise nothing is dirty: what
+// the others know is what is. mu is held.
+func (r *room) show(m *member) {
+	m.queued = false
 	if m.group == nil {
 		return // it is being put out
+	}
+	if m.counts && r.crowd.paused {
+		if !m.paused {
+			m.paused = true
+			r.send(m, Notice{Kind: NoticePaused, Room: r.name, Viewers: r.crowd.here})
+		}
+		return
 	}
 	var have, want []Member
 	viewers := 0
 	switch m.sees.Load() {
 	case seesNothing:
-		have = v.list
+		if m.answer != nil {
+			have = *m.answer
+		}
 	case seesLeaves:
 		// If it has the right again, it missed whatever was not a leave.
-		if !m.counts {
-			have = r.members()
+		if !m.counts && r.crowd != nil {
+			have = r.crowd.known()
 		}
+	case seesAll: // it is here for NoticeResumed alone
+		have = r.members()
 	}
+	m.watched, m.answer = false, nil
 	m.sees.Store(seesNothing)
 	if m.counts {
 		want, viewers = r.members(), r.crowd.told
 		m.sees.Store(seesAll)
 	}
 	notices := changes(r.name, m.session.conn.user, have, want, viewers)
+	if m.paused {
+		m.paused = false
+		notices = append(notices, Notice{Kind: NoticeResumed, Room: r.name, Viewers: viewers})
+	}
+	r.send(m, notices...)
+}
+
+// send sends a live member what is for it alone. mu is held, and released while
+// it sends.
+func (r *room) send(m *member, notices ...Notice) {
 	encoder, ok := m.group.encoder.(NoticeEncoder)
 	if len(notices) == 0 || !ok {
 		return
@@ -286,6 +329,8 @@ func (m *member) wants(n *note) bool {
 		return m.sees.Load() == seesAll && m.session.conn.user != n.User.ID
 	case NoticeLeave:
 		return m.sees.Load() != seesNothing && m.session.conn.user != n.User.ID
+	case NoticePaused, NoticeResumed:
+		return m.sees.Load() != seesNothing
 	case NoticeTyping:
 		return !m.hidden && m.session != n.from && (n.User.ID == "" || m.session.conn.user != n.User.ID)
 	}

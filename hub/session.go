@@ -33,18 +33,22 @@ type member struct {
 	room    *room
 
 	// Guarded by Session.mu.
-	phase   phase
-	hidden  bool          // it only listens; static
 	pending *pendingJoin  // while phase is joining
 	wait    chan struct{} // closed when phase is live, or the membership over; made by who waits
+	phase   phase
+	hidden  bool // it only listens; static
 
 	// Guarded by room.mu.
+	parked  bool   // in room.joining, but only until an event after served
+	entered bool   // from the answer to its join until it is taken out
+	counts  bool   // its user is present by it, and it may see who else is
+	paused  bool   // its client knows that it is not told of changes of presence
+	watched bool   // its client's picture is still to be made what it may see: see show
+	queued  bool   // in talk.views for that
 	group   *group // nil unless live in it
-	index   int    // in group.live
 	buffer  *joinBuffer
-	parked  bool          // in room.joining, but only until an event after served
-	entered bool          // from the answer to its join until it is taken out
-	counts  bool          // its user is present by it, and it may see who else is
+	answer  *[]Member     // while watched: what the answer to its join showed, if it did
+	index   int32         // in group.live
 	sees    atomic.Uint32 // a sight; read without the lock by who fans out
 	served  uint64        // up to where the member was served when its join was done
 }

@@ -112,6 +112,11 @@ type Config struct {
 	// PresenceGrace is how long a user whose last connection left a room is
 	// still present there: 5 s.
 	PresenceGrace time.Duration
+	// PresenceLimit bounds the users of one room who are told of each other:
+	// 500. While more are present there, joins are answered without a list, and
+	// members are told that presence is paused: docs/protocol.md §4. Negative:
+	// no limit; who may join a room can then make it cost n² lists and messages.
+	PresenceLimit int
 	// SignalRate bounds the signals of one user, over all his connections: 20 a
 	// second, and as many at once. Negative: no limit.
 	SignalRate float64

@@ -73,8 +73,10 @@ type joinResult struct {
 	Epoch     string `json:"epoch"`
 	Offset    uint64 `json:"offset"`
 	Recovered *bool  `json:"recovered,omitempty"`
-	// Presence is there for those who may see it, empty or not.
+	// Presence is there for those who may see it, empty or not; but where there
+	// are too many users, it is Viewers that is there.
 	Presence []hub.Member `json:"presence,omitzero"`
+	Viewers  int          `json:"viewers,omitempty"`
 }
 
 // do carries a command out and replies once: with one of a few structs, a list
@@ -92,7 +94,7 @@ func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err e
 			o.Presence = cmd.Presence
 		}
 		_, err := c.join(ctx, cmd.Room, o, func(j hub.Joined) {
-			reply(joinResult{Room: j.Room, Epoch: j.Position.Epoch, Offset: j.Position.Offset, Recovered: j.Recovered, Presence: j.Members}, nil)
+			reply(joinResult{Room: j.Room, Epoch: j.Position.Epoch, Offset: j.Position.Offset, Recovered: j.Recovered, Presence: j.Members, Viewers: j.Viewers}, nil)
 		})
 		if err != nil {
 			reply(nil, err)

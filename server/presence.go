@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/auth"
@@ -35,6 +36,10 @@ func (e roomEncoder) EncodeNotice(n *hub.Notice) *hub.Frame {
 	text = append(text, noticeEvent(n.Kind)...)
 	text = append(text, `,{"room":`...)
 	text = jsonscan.AppendString(text, n.Room)
+	if n.Kind == hub.NoticePaused || n.Kind == hub.NoticeResumed {
+		text = strconv.AppendInt(append(text, `,"viewers":`...), int64(n.Viewers), 10)
+		return transport.NewFrame(append(text, '}', ']'))
+	}
 	text = append(text, `,"user":{"id":`...)
 	text = jsonscan.AppendString(text, n.User.ID)
 	if n.User.Name != "" {
@@ -48,7 +53,8 @@ func (e roomEncoder) EncodeNotice(n *hub.Notice) *hub.Frame {
 	return transport.NewFrame(append(text, '}', '}', ']'))
 }
 
-// noticeEvent is the name, quoted, of the event that tells of a user.
+// noticeEvent is the name, quoted, of the event that a notice is but for
+// signals.
 func noticeEvent(kind hub.NoticeKind) string {
 	switch kind {
 	case hub.NoticeJoin:
@@ -57,6 +63,10 @@ func noticeEvent(kind hub.NoticeKind) string {
 		return `"presence:leave"`
 	case hub.NoticeUpdate:
 		return `"presence:update"`
+	case hub.NoticePaused:
+		return `"presence:paused"`
+	case hub.NoticeResumed:
+		return `"presence:resumed"`
 	}
 	return `"user_typing"`
 }
@@ -93,6 +103,10 @@ func (plainEncoder) EncodeNotice(n *hub.Notice) *hub.Frame {
 		text = jsonws.AppendUserLeft(text, n.Room, user, n.Viewers)
 	case hub.NoticeUpdate:
 		text = jsonws.AppendPresenceUpdated(text, n.Room, user)
+	case hub.NoticePaused:
+		text = jsonws.AppendPresencePaused(text, n.Room, n.Viewers)
+	case hub.NoticeResumed:
+		text = jsonws.AppendPresenceResumed(text, n.Room, n.Viewers)
 	case hub.NoticeTyping:
 		text = jsonws.AppendUserTyping(text, n.Room, user)
 	default:
@@ -123,7 +137,8 @@ func (cmd command) noBinary() error {
 
 // presenceHTTP tells who is in a room: GET /api/rooms/{room}/presence, by an
 // API key with the scope "read" for the room, or by the credential of a user
-// with the right to presence there.
+// with the right to presence there. Where they are too many, the list has the
+// first of them.
 func (s *Server) presenceHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		notAllowed(w, "GET, HEAD", "Only GET does anything here")
@@ -134,9 +149,10 @@ func (s *Server) presenceHTTP(w http.ResponseWriter, r *http.Request) {
 	err := s.maySeePresence(r, room)
 	var out struct {
 		Members []hub.Member `json:"members"`
+		Viewers int          `json:"viewers"`
 	}
 	if err == nil {
-		out.Members, err = s.hub.Members(r.Context(), room)
+		out.Members, out.Viewers, err = s.hub.FirstMembers(r.Context(), room)
 	}
 	s.answer(w, r, out, err)
 }

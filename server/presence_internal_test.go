@@ -15,19 +15,24 @@ func FuzzNotice(f *testing.F) {
 	f.Add(uint8(hub.NoticeJoin), "board-7", "u1", "Ada", []byte(`{"at":1}`), "", "")
 	f.Add(uint8(hub.NoticeSignal), "a\"b\\\n", "", "", []byte(`{"_placeholder":true,"num":0}`), "cursor", "mouse")
 	f.Add(uint8(hub.NoticeTyping), "\u2028", "\x00", "<b>", []byte(nil), "e", "k")
+	f.Add(uint8(hub.NoticePaused), "r", "", "", []byte(nil), "", "")
+	f.Add(uint8(hub.NoticeResumed), "<r>", "", "", []byte(nil), "", "")
 	f.Fuzz(func(t *testing.T, kind uint8, room, user, name string, data []byte, event, key string) {
 		if jsonscan.Check(data, jsonscan.Limits{Depth: 24}) != nil { // as hub lets in
 			data = nil
 		}
-		n := &hub.Notice{Kind: hub.NoticeKind(kind % 5), Room: room, User: hub.Member{ID: user, Name: name}, Viewers: 2, Event: event, Data: data, Key: key}
+		n := &hub.Notice{Kind: hub.NoticeKind(kind % 7), Room: room, User: hub.Member{ID: user, Name: name}, Viewers: 2, Event: event, Data: data, Key: key}
 		want := map[string]any{"room": room}
-		if n.Kind == hub.NoticeSignal {
+		switch n.Kind {
+		case hub.NoticePaused, hub.NoticeResumed:
+			want["viewers"] = 2
+		case hub.NoticeSignal:
 			for key, value := range map[string]string{"from": user, "key": key} {
 				if value != "" {
 					want[key] = value
 				}
 			}
-		} else {
+		default:
 			n.User.Data, n.Data = data, nil
 			shown := map[string]any{"id": user}
 			if name != "" {
@@ -56,8 +61,10 @@ func FuzzNotice(f *testing.F) {
 				t.Errorf("%q: data %s", frame.Text, args[1])
 			}
 		}
-		if frame := (plainEncoder{}).EncodeNotice(n); !json.Valid(frame.Text) {
-			t.Errorf("%q", frame.Text)
+		for _, encoder := range []hub.NoticeEncoder{plainEncoder{}, topicEncoder{}} {
+			if frame := encoder.EncodeNotice(n); !json.Valid(frame.Text) {
+				t.Errorf("%q", frame.Text)
+			}
 		}
 	})
 }

@@ -256,7 +256,7 @@ func TestPresenceOverHTTP(t *testing.T) {
 		ann := w.connect("ann", `{"name":"Ann"}`)
 		ann.send(`421["room:join",{"room":"a/b c","presence":{"at":1}}]`)
 		ann.want(`431[`)
-		there := `{"members":[{"id":"ann","name":"Ann","data":{"at":1},"connections":1}]}`
+		there := `{"members":[{"id":"ann","name":"Ann","data":{"at":1},"connections":1}],"viewers":1}`
 		path := "/api/rooms/a%2Fb%20c/presence"
 		for _, tc := range []struct {
 			name, method, path string
@@ -265,10 +265,10 @@ func TestPresenceOverHTTP(t *testing.T) {
 			body               string // all of it, or a code
 		}{
 			{"key", "GET", path, bearer(reader), 200, there},
-			{"nobody there", "GET", "/api/rooms/r/presence", bearer(reader), 200, `{"members":[]}`},
+			{"nobody there", "GET", "/api/rooms/r/presence", bearer(reader), 200, `{"members":[],"viewers":0}`},
 			{"token", "GET", path, bearer(token(t, "bob", time.Hour)), 200, there},
 			{"token of a page", "GET", path, append(bearer(token(t, "bob", time.Hour)), "Origin", "https://app.test"), 200, there},
-			{"presence alone", "GET", "/api/rooms/r/presence", bearer(token(t, "bob", time.Hour, `{"permissions":{"rooms":{"r":["presence"]}}}`)), 200, `{"members":[]}`},
+			{"presence alone", "GET", "/api/rooms/r/presence", bearer(token(t, "bob", time.Hour, `{"permissions":{"rooms":{"r":["presence"]}}}`)), 200, `{"members":[],"viewers":0}`},
 			{"token without the right", "GET", path, bearer(token(t, "bob", time.Hour, `{"permissions":{"rooms":{"**":["join","publish"]}}}`)), 403, "FORBIDDEN"},
 			{"key of another scope", "GET", path, bearer(publisher), 403, "FORBIDDEN"},
 			{"key of other rooms", "GET", "/api/rooms/other/presence", bearer(reader), 403, "FORBIDDEN"},

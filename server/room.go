@@ -60,8 +60,8 @@ func (r Room) Publish(ctx context.Context, event string, data any) (holdfast.Pos
 }
 
 // Members lists the users who are in the room by connections to this process
-// and have the right to be seen there, sorted by id. The list is the caller's,
-// the bytes of the data are shared.
+// and have the right to be seen there, all of them, sorted by id. The list is the
+// caller's, the bytes of the data are shared.
 func (r Room) Members(ctx context.Context) ([]hub.Member, error) {
 	return r.srv.hub.Members(ctx, r.name)
 }

@@ -125,7 +125,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	rooms := hub.Config{
 		Broker: cfg.Broker, RoomsPerConnection: cfg.RoomsPerConnection, ConnectionsPerUser: perUser,
-		PresenceGrace: cfg.PresenceGrace, SignalRate: cfg.SignalRate,
+		PresenceGrace: cfg.PresenceGrace, PresenceLimit: cfg.PresenceLimit, SignalRate: cfg.SignalRate,
 		MaxData: cfg.MaxEventData, Overflow: policies.of, Logger: cfg.Logger,
 	}
 	if s.metrics != nil {

@@ -114,6 +114,10 @@ func (topicEncoder) EncodeNotice(n *hub.Notice) *hub.Frame {
 		text = jsonws.AppendTopicPresence(nil, "presence:leave", n.Room, user, n.Viewers)
 	case hub.NoticeUpdate:
 		text = jsonws.AppendTopicPresence(nil, "presence:update", n.Room, user, -1)
+	case hub.NoticePaused:
+		text = jsonws.AppendTopicViewers(nil, "presence:paused", n.Room, n.Viewers)
+	case hub.NoticeResumed:
+		text = jsonws.AppendTopicViewers(nil, "presence:resumed", n.Room, n.Viewers)
 	case hub.NoticeTyping:
 		user.Data = nil
 		text = jsonws.AppendTopicPresence(nil, "user_typing", n.Room, user, -1)

@@ -195,6 +195,23 @@ func AppendPresenceUpdated(dst []byte, room string, user Member) []byte {
 	return append(appendUser(dst, user), '}')
 }
 
+// AppendPresencePaused tells the members of a room that it has too many users to
+// tell of each: {"type":"presence_paused","room":"…","viewers":…}.
+func AppendPresencePaused(dst []byte, room string, viewers int) []byte {
+	return appendViewers(append(dst, `{"type":"presence_paused"`...), room, viewers)
+}
+
+// AppendPresenceResumed tells the members of a room that they know again of each
+// user: {"type":"presence_resumed","room":"…","viewers":…}.
+func AppendPresenceResumed(dst []byte, room string, viewers int) []byte {
+	return appendViewers(append(dst, `{"type":"presence_resumed"`...), room, viewers)
+}
+
+func appendViewers(dst []byte, room string, viewers int) []byte {
+	dst = append(appendString(dst, `,"room":`, room), `,"viewers":`...)
+	return append(strconv.AppendInt(dst, int64(viewers), 10), '}')
+}
+
 // Signal is a signal as its receivers see it.
 type Signal struct {
 	Room  string

@@ -183,6 +183,8 @@ func FuzzAppend(f *testing.F) {
 			jsonws.AppendTopicEmit(nil, name, data),
 			jsonws.AppendTopicSignal(nil, jsonws.Signal{Room: room, Event: name, Data: data, Key: epoch, From: from}),
 			jsonws.AppendTopicPresence(nil, "presence:join", room, jsonws.Member{ID: name, Name: from, Data: data}, int(offset)),
+			jsonws.AppendPresencePaused(nil, room, int(offset)),
+			jsonws.AppendTopicViewers(nil, "presence:paused", room, int(offset)),
 		} {
 			if !json.Valid(text) {
 				t.Errorf("not JSON: %s", text)

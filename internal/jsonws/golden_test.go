@@ -169,6 +169,10 @@ func encode(f fieldsOf) ([]byte, error) {
 		return jsonws.AppendUserTyping(nil, text("room"), member), nil
 	case "presence_updated":
 		return jsonws.AppendPresenceUpdated(nil, text("room"), member), nil
+	case "presence_paused":
+		return jsonws.AppendPresencePaused(nil, text("room"), int(number("viewers"))), nil
+	case "presence_resumed":
+		return jsonws.AppendPresenceResumed(nil, text("room"), int(number("viewers"))), nil
 	case "signal":
 		return jsonws.AppendSignal(nil, f.signal()), nil
 	default:
@@ -204,6 +208,8 @@ func encodeTopic(f fieldsOf) ([]byte, error) {
 		return jsonws.AppendTopicPong(nil, &jsonws.Message{Topic: text("topic"), Data: raw("data"), Ref: raw("ref")}), nil
 	case "presence":
 		return jsonws.AppendTopicPresence(nil, text("topic"), text("room"), f.member(), int(number("viewers"))), nil
+	case "viewers":
+		return jsonws.AppendTopicViewers(nil, text("topic"), text("room"), int(number("viewers"))), nil
 	case "signal":
 		return jsonws.AppendTopicSignal(nil, f.signal()), nil
 	default:

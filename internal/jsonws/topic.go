@@ -255,6 +255,14 @@ func AppendTopicPresence(dst []byte, topic, room string, user Member, viewers in
 	return append(dst, '}', '}')
 }
 
+// AppendTopicViewers tells, by the topic presence:paused or presence:resumed,
+// whether the members of a room are told of each user:
+// {"topic":"…","data":{"room":"…","viewers":…}}.
+func AppendTopicViewers(dst []byte, topic, room string, viewers int) []byte {
+	dst = appendString(append(appendTopic(dst, topic), '{'), `"room":`, room)
+	return append(strconv.AppendInt(append(dst, `,"viewers":`...), int64(viewers), 10), '}', '}')
+}
+
 // taken reports whether a topic is the server's own.
 func taken(name string) bool {
 	switch name {
