@@ -328,9 +328,7 @@ func (f *File) poll(ctx context.Context, changed func()) {
 	}
 	tick := time.NewTicker(watchPoll)
 	defer tick.Stop()
-	last := look()
-	changed() // for what was changed before
-	for {
+	for last := look(); ; {
 		select {
 		case <-tick.C:
 			if now := look(); now != last {

@@ -96,9 +96,6 @@ type Manager struct {
 	out         bool     // signed out by somebody's wish, or for good: Ambient rests
 	seen        *Session // what the store is known to keep
 	ours        *Session // what this manager has put there, or is about to
-	writes      uint64   // to the store: raised when one begins, and when it ends
-	writing     int      // of them, under way
-	missed      bool     // what others did meanwhile is still to be looked at
 	generation  uint64   // of the session; raised by each sign-in and sign-out
 	flight      *flight
 	failures    int       // refreshes in a row that will be tried again
@@ -106,7 +103,6 @@ type Manager struct {
 	retryAt     time.Time // not before
 	refreshedAt time.Time
 	refusals    []time.Time // refreshes for refused tokens, lately
-	refused     string      // the token that the last one was for
 	active      time.Time   // by wall
 	shared      time.Time   // activity that the store has been told
 	idleTold    bool
@@ -235,7 +231,6 @@ func (m *Manager) SetTokens(ctx context.Context, s Session) error {
 		return ErrClosed
 	}
 	m.signInLocked(Event{Kind: SignIn, Session: s})
-	m.beginWriteLocked(&s)
 	m.mu.Unlock()
 	m.poke()
 	return m.keep(ctx, &s)
@@ -254,7 +249,6 @@ func (m *Manager) Clear(ctx context.Context) error {
 	if old == nil {
 		m.generation++ // what is on its way comes too late all the same
 	}
-	m.beginWriteLocked(nil)
 	m.mu.Unlock()
 	m.poke()
 	err := m.keep(ctx, nil)
@@ -293,38 +287,16 @@ func (m *Manager) signOutLocked(e Event) *held {
 // resetLocked forgets what was counted of the session before.
 func (m *Manager) resetLocked() {
 	m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
-	m.refreshedAt, m.refusals, m.refused = time.Time{}, nil, ""
+	m.refreshedAt, m.refusals = time.Time{}, nil
 }
 
-// beginWriteLocked says that s, or nil for none, is about to be put into the
-// store. Until endWrite nothing is taken over from there: it could be what was
-// there before.
-func (m *Manager) beginWriteLocked(s *Session) {
-	m.ours = s
-	m.writes++
-	m.writing++
-}
-
-// endWrite looks at what others did meanwhile.
-func (m *Manager) endWrite() {
-	m.mu.Lock()
-	m.writes++
-	m.writing--
-	again := m.missed && m.writing == 0
-	if again {
-		m.missed = false
-	}
-	m.mu.Unlock()
-	if again {
-		m.adopt()
-	}
-}
-
-// keep puts a session into the store, whatever is there; the write has begun.
+// keep puts a session into the store, whatever is there.
 func (m *Manager) keep(ctx context.Context, s *Session) error {
-	defer m.endWrite()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	m.mu.Lock()
+	m.ours = s
+	m.mu.Unlock()
 	old, err := m.store.Load(ctx)
 	for err == nil || isCorrupt(err) {
 		var now *Session

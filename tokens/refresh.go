@@ -91,7 +91,7 @@ func (m *Manager) Refused(ctx context.Context, refused Token, reason *holdfast.E
 	case m.cfg.Refresh == nil:
 		m.mu.Unlock()
 		return Token{}, terminal
-	case m.flight == nil && !m.mayRefuseLocked(refused.Access):
+	case m.flight == nil && !m.mayRefuseLocked():
 		// A server that refuses what it has just given is asked no more for a
 		// while: see refusedLimit.
 		m.mu.Unlock()
@@ -100,12 +100,8 @@ func (m *Manager) Refused(ctx context.Context, refused Token, reason *holdfast.E
 	return m.renewLocked(ctx, false)
 }
 
-// mayRefuseLocked counts a refresh for a refused token, within the limit. A
-// token whose refresh has failed is refused again and again; it counts once.
-func (m *Manager) mayRefuseLocked(access string) bool {
-	if access == m.refused {
-		return true
-	}
+// mayRefuseLocked counts a refresh for a refused token, within the limit.
+func (m *Manager) mayRefuseLocked() bool {
 	now := time.Now()
 	for len(m.refusals) > 0 && now.Sub(m.refusals[0]) >= refusedWindow {
 		m.refusals = m.refusals[1:]
@@ -113,7 +109,7 @@ func (m *Manager) mayRefuseLocked(access string) bool {
 	if len(m.refusals) >= refusedLimit {
 		return false
 	}
-	m.refusals, m.refused = append(m.refusals, now), access
+	m.refusals = append(m.refusals, now)
 	return true
 }
 
@@ -310,9 +306,8 @@ func (m *Manager) keepOver(next *Session) (kept *Session, ok bool) {
 	defer cancel()
 	m.mu.Lock()
 	seen := m.seen
-	m.beginWriteLocked(next)
+	m.ours = next
 	m.mu.Unlock()
-	defer m.endWrite()
 	now, err := m.store.Swap(ctx, seen, next)
 	switch {
 	case err != nil:

@@ -112,53 +112,25 @@ func (m *Manager) watch() {
 	}
 }
 
-// adopt takes over what others have put into the store. What was read while
-// this manager wrote may be what was there before: it is read again.
+// adopt takes over what others have put into the store.
 func (m *Manager) adopt() {
-	for {
-		m.mu.Lock()
-		writes := m.writes
-		m.mu.Unlock()
-		kept, err := m.load()
-		if err != nil && !isCorrupt(err) {
-			if m.ctx.Err() == nil {
-				m.fail(err)
-			}
-			return
+	kept, err := m.load()
+	if err != nil && !isCorrupt(err) {
+		if m.ctx.Err() == nil {
+			m.fail(err)
 		}
-		if err != nil {
-			m.fail(err) // and what was there is gone
-		}
-		if m.applyUnless(writes, kept) {
-			return
-		}
+		return
 	}
-}
-
-// applyUnless is apply, unless there was a write since their number was taken:
-// then it returns false. While one is under way, endWrite sees to it.
-func (m *Manager) applyUnless(writes uint64, kept *Session) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
-	case m.writing > 0:
-		m.missed = true
-	case m.writes != writes:
-		return false
-	default:
-		m.applyLocked(kept)
+	if err != nil {
+		m.fail(err) // and what was there is gone
 	}
-	return true
+	m.apply(kept)
 }
 
 // apply takes over what the store keeps now, if that is news.
 func (m *Manager) apply(kept *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.applyLocked(kept)
-}
-
-func (m *Manager) applyLocked(kept *Session) {
 	if same(kept, m.seen) || kept != nil && same(kept, m.ours) {
 		return // no news, or a write of ours, which whoever made it tells of
 	}

@@ -27,9 +27,8 @@ type Store interface {
 	// so that a refresh token is used once.
 	Lock(ctx context.Context) (unlock func(), err error)
 	// Watch calls changed after others may have kept something else, or were
-	// active, within a second, until ctx ends; then it returns nil. It calls once
-	// at its beginning, for what came before; it may call too often, and one call
-	// at a time.
+	// active, within a second, until ctx ends; then it returns nil. It may call too
+	// often, and one call at a time.
 	Watch(ctx context.Context, changed func()) error
 }
 
@@ -130,7 +129,6 @@ func (m *Memory) Watch(ctx context.Context, changed func()) error {
 		delete(m.watchers, &poke)
 		m.mu.Unlock()
 	}()
-	changed() // for what was changed before the watch stood
 	for {
 		select {
 		case <-signal:
