@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -151,7 +152,7 @@ func (e *Endpoint) request(ctx context.Context, method, url string, s Session) (
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for name, values := range e.cfg.Header {
-		req.Header[http.CanonicalHeaderKey(name)] = values
+		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
 	if url == e.cfg.SignOutURL && s.Access != "" && req.Header.Get("Authorization") == "" {
 		req.Header.Set("Authorization", "Bearer "+s.Access)
@@ -215,7 +216,10 @@ func parseSession(resp *http.Response, body []byte) (Session, error) {
 		ExpiresAt     float64       `json:"expiresAt"`
 		User          holdfast.User `json:"user"`
 	}
-	if err := json.Unmarshal(body, &a); err != nil {
+	err := json.Unmarshal(body, &a)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !ok {
+		// A field of another type is as good as none: it must not cost a session
+		// whose old refresh token is used up.
 		return Session{}, errors.New("tokens: the answer is no JSON with an accessToken")
 	}
 	s := Session{

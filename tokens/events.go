@@ -1,6 +1,9 @@
 package tokens
 
-import "fmt"
+import (
+	"fmt"
+	"log/slog"
+)
 
 // EventKind says what happened to a session.
 type EventKind uint8
@@ -49,6 +52,12 @@ type Event struct {
 	// Missed is how many events were dropped before this one because the
 	// subscriber was slow.
 	Missed int
+}
+
+// LogValue gives a log the event without secrets.
+func (e Event) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("kind", e.Kind.String()), slog.Bool("remote", e.Remote),
+		slog.Any("session", e.Session), slog.Any("err", e.Err), slog.Int("missed", e.Missed))
 }
 
 // Events subscribes to what happens from now on. buffer is how many events may

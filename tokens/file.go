@@ -2,28 +2,27 @@ package tokens
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 	"github.com/gofrs/flock"
-
-	"github.com/holdfast-dev/holdfast"
 )
 
 const (
-	// fileVersion is that of the form in which a File keeps a session.
-	fileVersion = 1
 	// maxFile bounds what is read of the file, in bytes.
 	maxFile = 1 << 20
+	// maxNote bounds what is read of a note, in bytes.
+	maxNote = 64
 	// maxAside is how many damaged files are kept.
 	maxAside = 3
 	// lockRetry is how often a lock that somebody holds is tried again.
@@ -38,8 +37,9 @@ const (
 // that ends with its process, and see each other's changes. The folder must be
 // on a disk of this machine: locks over a network are not to be relied on.
 //
-// Beside the file NAME there may be NAME.lock, NAME.swap and NAME.active, which
-// hold no secrets, and NAME.bad-* with what could not be read.
+// Beside the file NAME there may be NAME.lock, NAME.swap and its notes, which
+// hold no secrets; NAME.new, for a moment; and NAME.bad-* with what could not be
+// read.
 type File struct {
 	path string
 }
@@ -57,141 +57,113 @@ func NewFile(path string) (*File, error) {
 	return &File{path: path}, nil
 }
 
-var _ ActivityStore = (*File)(nil)
+var _ NoteStore = (*File)(nil)
 
 // Path returns where the session is kept.
 func (f *File) Path() string { return f.path }
 
-// kept is a session as it is written.
-type kept struct {
-	Version    int           `json:"version"`
-	Access     string        `json:"access"`
-	Refresh    string        `json:"refresh,omitempty"`
-	User       holdfast.User `json:"user"`
-	SessionID  string        `json:"sessionId,omitempty"`
-	LifetimeMS int64         `json:"lifetimeMs,omitempty"`
-	ExpiresAt  int64         `json:"expiresAt,omitempty"` // epoch milliseconds, the server's clock
-	ReceivedAt int64         `json:"receivedAt"`          // the same, this machine's
-}
-
-// encodeSession makes the text that stores keep.
-func encodeSession(s *Session) []byte {
-	k := kept{
-		Version: fileVersion, Access: s.Access, Refresh: s.Refresh, User: s.User, SessionID: s.SessionID,
-		LifetimeMS: s.Lifetime.Milliseconds(), ReceivedAt: s.Received.UnixMilli(),
-	}
-	if !s.Expires.IsZero() {
-		k.ExpiresAt = s.Expires.UnixMilli()
-	}
-	data, err := json.Marshal(k)
-	if err != nil {
-		panic(err) // of strings and numbers alone: can't be
-	}
-	return append(data, '\n')
-}
-
-// decodeSession reads what encodeSession made.
-func decodeSession(data []byte) (*Session, error) {
-	var k kept
-	if err := json.Unmarshal(data, &k); err != nil {
-		// The message may quote the text, and the text is a secret.
-		return nil, errors.New("it is no JSON")
-	}
-	switch {
-	case k.Version > fileVersion:
-		return nil, fmt.Errorf("it is of version %d, and this program reads %d", k.Version, fileVersion)
-	case k.Version < 1 || k.Access == "":
-		return nil, errors.New("it has no token")
-	}
-	s := &Session{
-		Access: k.Access, Refresh: k.Refresh, User: k.User, SessionID: k.SessionID,
-		Received: time.UnixMilli(k.ReceivedAt),
-	}
-	if k.LifetimeMS > 0 && k.LifetimeMS <= maxLifetime.Milliseconds() {
-		s.Lifetime = time.Duration(k.LifetimeMS) * time.Millisecond
-	}
-	if k.ExpiresAt > 0 && k.ExpiresAt < maxExpiry*1000 {
-		s.Expires = time.UnixMilli(k.ExpiresAt)
-	}
-	return s, nil
-}
-
 // Load implements Store. A file that others may read is an error: somebody
 // else may have the tokens.
-func (f *File) Load(context.Context) (*Session, error) {
-	data, err := f.read()
-	if data == nil || err != nil {
-		return nil, err
+func (f *File) Load(ctx context.Context) (*Session, error) {
+	s, err := f.load(false)
+	if !isCorrupt(err) {
+		return s, err
 	}
-	s, err := decodeSession(data)
-	if err != nil {
-		return nil, f.putAside(data, err)
+	// It is looked at again with the lock, for another process may be replacing
+	// it: what is put aside is bad for certain.
+	unlock, lerr := f.lock(ctx, ".swap")
+	if lerr != nil {
+		return nil, errors.Join(err, lerr)
 	}
-	return s, nil
+	defer unlock()
+	return f.load(true)
 }
 
+// load reads the file. With aside, which needs the lock, one that is no session
+// is put aside.
+func (f *File) load(aside bool) (*Session, error) {
+	data, err := f.read()
+	if err == nil && data == nil {
+		return nil, nil
+	}
+	var s *Session
+	if err == nil {
+		s, err = DecodeSession(data)
+		if err != nil {
+			err = &CorruptError{Err: err}
+		}
+	}
+	if isCorrupt(err) && aside {
+		err = f.putAside(err)
+	}
+	return s, err
+}
+
+// read returns what is in the file; nil where there is none.
 func (f *File) read() ([]byte, error) {
-	info, err := os.Stat(f.path)
+	file, err := os.Open(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("tokens: %w", err)
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("tokens: %s can be read by others, who could act for you: run \"chmod 600 %s\", and sign in anew", f.path, f.path)
-	case info.Size() > maxFile:
-		return nil, f.putAside(nil, fmt.Errorf("it is larger than %d bytes", maxFile))
 	}
-	data, err := os.ReadFile(f.path)
+	defer file.Close()
+	info, err := file.Stat()
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // a moment ago
-		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("tokens: %w", err)
-	case data == nil:
-		data = []byte{}
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("tokens: %s is no file", f.path)
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("tokens: %s can be read by others, who could act for you: run \"chmod 600 %s\", and sign in anew", f.path, f.path)
 	}
-	return data, nil
-}
-
-// putAside renames a file that can't be used, unless another process has
-// replaced it meanwhile, and drops older ones.
-func (f *File) putAside(data []byte, cause error) error {
-	unlock, err := f.lock(context.Background(), ".swap")
-	if err != nil {
-		return errors.Join(&CorruptError{Err: cause}, err)
-	}
-	defer unlock()
-	if now, err := os.ReadFile(f.path); err != nil || data != nil && string(now) != string(data) {
-		return &CorruptError{Err: cause}
-	}
-	bad := f.path + ".bad-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	if err := os.Rename(f.path, bad); err != nil {
-		return errors.Join(&CorruptError{Err: cause}, err)
-	}
-	if old, err := filepath.Glob(f.path + ".bad-*"); err == nil && len(old) > maxAside {
-		slices.Sort(old)
-		for _, path := range old[:len(old)-maxAside] {
-			_ = os.Remove(path)
+	data := make([]byte, 0, min(info.Size(), maxFile)+1)
+	for {
+		n, err := file.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case err == io.EOF:
+			return data, nil
+		case err != nil:
+			return nil, fmt.Errorf("tokens: %w", err)
+		case len(data) > maxFile:
+			return nil, &CorruptError{Err: fmt.Errorf("it is larger than %d bytes", maxFile)}
 		}
+		data = slices.Grow(data, 1)
 	}
-	return &CorruptError{Path: bad, Err: cause}
 }
 
-// Swap implements Store.
+// putAside renames a file that is no session, and drops older ones. It needs
+// the lock.
+func (f *File) putAside(err error) error {
+	bad := &CorruptError{Path: f.path + ".bad-" + strconv.FormatInt(time.Now().UnixNano(), 36)}
+	if e, ok := errors.AsType[*CorruptError](err); ok {
+		bad.Err = e.Err
+	}
+	if err := os.Rename(f.path, bad.Path); err != nil {
+		// It can't be told from a session that can't be read: a fault of the system.
+		return fmt.Errorf("tokens: %s is no session, and can't be put aside: %w", f.path, err)
+	}
+	dir, base := filepath.Split(f.path)
+	entries, _ := os.ReadDir(dir) // in the order of their names, so of their age
+	old := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), base+".bad-") })
+	for ; len(old) > maxAside; old = old[1:] {
+		_ = os.Remove(filepath.Join(dir, old[0].Name()))
+	}
+	return bad
+}
+
+// Swap implements Store. It replaces a file that others may read as well.
 func (f *File) Swap(ctx context.Context, old, next *Session) (*Session, error) {
 	unlock, err := f.lock(ctx, ".swap")
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	data, err := f.read()
-	if err != nil && !isCorrupt(err) {
+	now, err := f.load(true)
+	if err != nil {
 		return nil, err
-	}
-	var now *Session
-	if data != nil {
-		now, _ = decodeSession(data) // damaged is as good as none
 	}
 	if !same(now, old) {
 		return now, nil
@@ -202,33 +174,41 @@ func (f *File) Swap(ctx context.Context, old, next *Session) (*Session, error) {
 		}
 		return nil, f.syncFolder()
 	}
-	return next, f.write(encodeSession(next))
+	return next, f.write(EncodeSession(next))
 }
 
-// write replaces the file, whole or not at all.
+// write replaces the file, whole or not at all. It needs the lock.
 func (f *File) write(data []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(f.path), ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("tokens: %w", err)
-	}
-	defer os.Remove(temp.Name()) // fails once it was renamed
-	_, err = temp.Write(data)
+	temp := f.path + ".new"
+	_ = os.Remove(temp) // of a process that was killed
+	err := writeThrough(temp, data)
 	if err == nil {
-		err = temp.Sync()
-	}
-	if cerr := temp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), f.path)
+		err = os.Rename(temp, f.path)
 	}
 	if err == nil {
 		err = f.syncFolder()
 	}
 	if err != nil {
+		_ = os.Remove(temp)
 		return fmt.Errorf("tokens: the session can't be kept in %s: %w", f.path, err)
 	}
 	return nil
+}
+
+// writeThrough makes a file that must not be there, and has it on the disk.
+func writeThrough(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // syncFolder writes the folder's list of names through to the disk.
@@ -277,50 +257,71 @@ func (f *File) makeFolder() error {
 // Watch implements Store, by the system's notices, or by looking where there
 // are none.
 func (f *File) Watch(ctx context.Context, changed func()) error {
-	if err := f.makeFolder(); err != nil {
-		return err
-	}
-	w, err := fsnotify.NewWatcher()
-	if err == nil {
-		if err = w.Add(filepath.Dir(f.path)); err != nil {
-			_ = w.Close()
+	for ctx.Err() == nil {
+		if err := f.makeFolder(); err != nil {
+			return err
+		}
+		w, err := fsnotify.NewWatcher()
+		if err == nil {
+			if err = w.Add(filepath.Dir(f.path)); err != nil {
+				_ = w.Close()
+			}
+		}
+		if err != nil {
+			f.poll(ctx, changed)
+			return nil
+		}
+		err = f.follow(ctx, w, changed)
+		_ = w.Close()
+		if err != nil {
+			return fmt.Errorf("tokens: watching %s: %w", f.path, err)
 		}
 	}
-	if err != nil {
-		f.poll(ctx, changed)
-		return nil
-	}
-	defer w.Close()
+	return nil
+}
+
+// follow hears the notices until ctx ends, or the folder is another one.
+func (f *File) follow(ctx context.Context, w *fsnotify.Watcher, changed func()) error {
 	changed() // for what was changed before the watch stood
 	for {
 		select {
 		case e, ok := <-w.Events:
-			if !ok {
-				return errors.New("tokens: the watch has ended")
-			}
-			if e.Name == f.path || e.Name == f.path+".active" {
+			switch {
+			case !ok:
+				return fsnotify.ErrClosed
+			case e.Name == filepath.Dir(f.path):
+				if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
+					return nil
+				}
+			case f.concerns(e.Name):
 				changed()
 			}
 		case err, ok := <-w.Errors:
-			if !ok {
-				return errors.New("tokens: the watch has ended")
-			}
-			if errors.Is(err, fsnotify.ErrEventOverflow) {
+			switch {
+			case !ok:
+				return fsnotify.ErrClosed
+			case errors.Is(err, fsnotify.ErrEventOverflow):
 				changed()
-				continue
+			default:
+				return err
 			}
-			return fmt.Errorf("tokens: watching %s: %w", f.path, err)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
+// concerns reports whether a file is the session or a note.
+func (f *File) concerns(path string) bool {
+	rest, ok := strings.CutPrefix(path, f.path)
+	return ok && (rest == "" || slices.Contains([]string{"." + noteActive, "." + noteSignOut, "." + noteRefresh}, rest))
+}
+
 // poll looks at the files from time to time.
 func (f *File) poll(ctx context.Context, changed func()) {
-	look := func() (state [2]string) {
-		for i, path := range []string{f.path, f.path + ".active"} {
-			if info, err := os.Stat(path); err == nil {
+	look := func() (state [4]string) {
+		for i, suffix := range []string{"", "." + noteActive, "." + noteSignOut, "." + noteRefresh} {
+			if info, err := os.Stat(f.path + suffix); err == nil {
 				state[i] = fmt.Sprint(info.ModTime().UnixNano(), info.Size())
 			}
 		}
@@ -328,7 +329,9 @@ func (f *File) poll(ctx context.Context, changed func()) {
 	}
 	tick := time.NewTicker(watchPoll)
 	defer tick.Stop()
-	for last := look(); ; {
+	last := look()
+	changed()
+	for {
 		select {
 		case <-tick.C:
 			if now := look(); now != last {
@@ -341,36 +344,31 @@ func (f *File) poll(ctx context.Context, changed func()) {
 	}
 }
 
-// Touch implements ActivityStore.
-func (f *File) Touch(_ context.Context, at time.Time) error {
+// SetNote implements NoteStore.
+func (f *File) SetNote(_ context.Context, name, text string) error {
 	if err := f.makeFolder(); err != nil {
 		return err
 	}
-	path := f.path + ".active"
-	if info, err := os.Stat(path); err == nil && !info.ModTime().Before(at) {
-		return nil
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("tokens: %w", err)
-	}
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("tokens: %w", err)
-	}
-	if err := os.Chtimes(path, at, at); err != nil {
+	if err := os.WriteFile(f.path+"."+name, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("tokens: %w", err)
 	}
 	return nil
 }
 
-// Active implements ActivityStore.
-func (f *File) Active(context.Context) (time.Time, error) {
-	info, err := os.Stat(f.path + ".active")
+// Note implements NoteStore.
+func (f *File) Note(_ context.Context, name string) (string, error) {
+	file, err := os.Open(f.path + "." + name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return time.Time{}, nil
+		return "", nil
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("tokens: %w", err)
+		return "", fmt.Errorf("tokens: %w", err)
 	}
-	return info.ModTime(), nil
+	defer file.Close()
+	text := make([]byte, maxNote)
+	n, err := io.ReadFull(file, text)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return "", fmt.Errorf("tokens: %w", err)
+	}
+	return string(text[:n]), nil
 }

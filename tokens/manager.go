@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -25,7 +27,9 @@ const (
 	maxTimer        = 24 * time.Hour   // of the timer; then it looks again
 	refusedLimit    = 3                // refreshes for refused tokens
 	refusedWindow   = 30 * time.Second // in this time
-	storeTimeout    = 5 * time.Second  // of one call of the store
+	storeTimeout    = 5 * time.Second  // of one use of the store
+	storeRetry      = 30 * time.Second // after a write that failed
+	watchRetry      = time.Second      // after a watch that ended
 	signOutTimeout  = 10 * time.Second // of Config.SignOut for a late answer
 	closeTimeout    = 5 * time.Second  // that Close leaves a refresh under way
 )
@@ -83,26 +87,39 @@ type Manager struct {
 	// Static after NewManager.
 	cfg   Config
 	store Store
+	notes NoteStore // the same; nil where it is none
 	log   *slog.Logger
-	wall  func() time.Time // without a monotonic part: sleep and set clocks show
+	wall  func() time.Time // nil: this machine's clock
 	ctx   context.Context  // ends with Close
 	stop  context.CancelFunc
 	wake  chan struct{}  // for run: something that it waits for has changed
-	wg    sync.WaitGroup // run, watch, flights and sign-outs
+	wg    sync.WaitGroup // run, watch and flights
+	// turn is full while somebody reads or writes the store's session, so that
+	// what the store says is taken in the order in which it was said. It is
+	// taken before mu.
+	turn chan struct{}
+
+	// present is held, for readers in a hurry; nil when closed. It changes with
+	// held, under mu.
+	present atomic.Pointer[held]
 
 	mu          sync.Mutex // guards what follows
 	closed      bool
-	held        *held    // nil: signed out
-	out         bool     // signed out by somebody's wish, or for good: Ambient rests
-	seen        *Session // what the store is known to keep
-	ours        *Session // what this manager has put there, or is about to
-	generation  uint64   // of the session; raised by each sign-in and sign-out
+	held        *held     // nil: signed out; never changed, only replaced
+	out         bool      // signed out by somebody's wish, or for good: Ambient rests
+	generation  uint64    // of the session; raised by each sign-in and sign-out
+	seen        *Session  // what the store was last known to keep
+	signOutNote string    // the same of its note
+	pending     int       // writes of ours that the store does not know of yet
+	dirty       bool      // the last write has failed: it is tried again
+	writeAt     time.Time // not before
+	urgent      bool      // a refresh was begun and nobody knows how it ended
 	flight      *flight
 	failures    int       // refreshes in a row that will be tried again
 	failure     error     // the last one's
 	retryAt     time.Time // not before
 	refreshedAt time.Time
-	refusals    []time.Time // refreshes for refused tokens, lately
+	refusals    []time.Time // refreshes for refused tokens, lately; at most refusedLimit
 	active      time.Time   // by wall
 	shared      time.Time   // activity that the store has been told
 	idleTold    bool
@@ -115,7 +132,8 @@ var _ Refresher = (*Manager)(nil)
 // held is the session in use.
 type held struct {
 	Session
-	since time.Time // when it came, on the monotonic clock
+	since time.Time     // when it came, on the monotonic clock
+	fresh time.Duration // up to this age it is used as it is
 }
 
 // ErrClosed is returned after Close.
@@ -124,9 +142,7 @@ var ErrClosed = errors.New("tokens: the manager is closed")
 // NewManager makes a Manager of what the store keeps. Close it after use. A
 // store that can't be read is no error: the Manager then starts signed out,
 // and tells the first subscriber why, with Failed.
-func NewManager(cfg Config) (*Manager, error) { return newManager(cfg, wallClock) }
-
-func wallClock() time.Time { return time.Now().Round(0) }
+func NewManager(cfg Config) (*Manager, error) { return newManager(cfg, nil) }
 
 func newManager(cfg Config, wall func() time.Time) (*Manager, error) {
 	if cfg.Buffer < 0 || cfg.IdleTimeout < 0 || cfg.RefreshTimeout < 0 {
@@ -146,17 +162,12 @@ func newManager(cfg Config, wall func() time.Time) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, wall: wall,
-		wake: make(chan struct{}, 1), subscribers: make(map[*subscriber]struct{}),
+		wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), subscribers: make(map[*subscriber]struct{}),
 	}
+	m.notes, _ = cfg.Store.(NoteStore)
 	m.ctx, m.stop = context.WithCancel(context.Background())
-	m.active = wall()
-	kept, err := m.load()
-	if err != nil {
-		m.log.Warn("tokens: the session can't be read", "err", err)
-		m.early = &Event{Kind: Failed, Err: err}
-	} else if kept != nil {
-		m.seen, m.held = kept, m.hold(*kept)
-	}
+	_, m.active = m.now()
+	m.begin()
 	m.wg.Go(m.run)
 	if !cfg.NoSync {
 		m.wg.Go(m.watch)
@@ -164,20 +175,44 @@ func newManager(cfg Config, wall func() time.Time) (*Manager, error) {
 	return m, nil
 }
 
-// hold takes a session into use that was received at some time.
-func (m *Manager) hold(s Session) *held {
-	now := time.Now()
-	if passed := m.wall().Sub(s.Received); passed > 0 && !s.Received.IsZero() {
-		now = now.Add(-passed)
+// now returns the time with the monotonic clock, which nobody sets, and by the
+// wall clock, which goes on while the machine sleeps.
+func (m *Manager) now() (now, wall time.Time) {
+	now = time.Now()
+	if m.wall != nil {
+		return now, m.wall()
 	}
-	return &held{Session: s, since: now}
+	return now, now.Round(0)
+}
+
+// holdLocked takes a session into use that was received at some time; nil is
+// none.
+func (m *Manager) holdLocked(s *Session) {
+	m.urgent = false
+	if s == nil {
+		m.held = nil
+		m.present.Store(nil)
+		return
+	}
+	since, wall := m.now()
+	if passed := wall.Sub(s.Received); passed > 0 && !s.Received.IsZero() {
+		since = since.Add(-passed)
+	}
+	m.held = &held{Session: *s, since: since, fresh: math.MaxInt64}
+	if s.Lifetime > 0 && m.cfg.Refresh != nil {
+		m.held.fresh = s.Lifetime
+	}
+	if !m.closed {
+		m.present.Store(m.held)
+	}
 }
 
 // age is how long ago a session came. The monotonic clock stands still while
 // the machine sleeps, and the wall clock may be set: the longer one counts,
 // which costs a refresh at worst.
 func (m *Manager) age(h *held) time.Duration {
-	return max(time.Since(h.since), m.wall().Sub(h.Received))
+	now, wall := m.now()
+	return max(now.Sub(h.since), wall.Sub(h.Received))
 }
 
 // dueAfter is the age at which a token is to be renewed; ok is false for never.
@@ -191,10 +226,12 @@ func (m *Manager) dueAfter(h *held) (time.Duration, bool) {
 // Close ends the Manager: timers, watching and subscriptions. The store keeps
 // the session. A refresh under way is left 5 s to end, so that its answer is
 // not lost, and then cut off. Further calls of methods return ErrClosed.
+// OnUnauthorized must not call it, since it waits for that to return.
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	first := !m.closed
 	m.closed = true
+	m.present.Store(nil)
 	f := m.flight
 	m.mu.Unlock()
 	if first && f != nil {
@@ -208,6 +245,7 @@ func (m *Manager) Close() error {
 	m.stop()
 	m.wg.Wait()
 	if first {
+		m.flushDirty(time.Time{})
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for s := range m.subscribers {
@@ -224,16 +262,18 @@ func (m *Manager) SetTokens(ctx context.Context, s Session) error {
 	if s.Access == "" {
 		return errors.New("tokens: SetTokens: the access token is missing; Clear signs out")
 	}
-	s = s.complete(m.wall())
+	_, wall := m.now()
+	s = s.complete(wall)
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
 		return ErrClosed
 	}
+	m.pending++
 	m.signInLocked(Event{Kind: SignIn, Session: s})
 	m.mu.Unlock()
 	m.poke()
-	return m.keep(ctx, &s)
+	return m.flush(ctx)
 }
 
 // Clear signs out: here at once, whatever else fails; then in the store and, by
@@ -245,13 +285,14 @@ func (m *Manager) Clear(ctx context.Context) error {
 		return ErrClosed
 	}
 	m.out = true
+	m.pending++
 	old := m.signOutLocked(Event{Kind: SignOut})
 	if old == nil {
 		m.generation++ // what is on its way comes too late all the same
 	}
 	m.mu.Unlock()
 	m.poke()
-	err := m.keep(ctx, nil)
+	err := errors.Join(m.flush(ctx), m.noteSignOut(ctx))
 	if old != nil && m.cfg.SignOut != nil {
 		if serr := m.cfg.SignOut(ctx, old.Session); serr != nil {
 			m.fail(serr)
@@ -264,9 +305,11 @@ func (m *Manager) Clear(ctx context.Context) error {
 // signInLocked takes over a session, e's, that is not a renewal.
 func (m *Manager) signInLocked(e Event) {
 	m.generation++
-	m.held, m.out = m.hold(e.Session), false
+	m.holdLocked(&e.Session)
+	m.out = false
 	m.resetLocked()
-	m.active, m.idleTold = m.wall(), false
+	_, m.active = m.now()
+	m.idleTold = false
 	m.tellLocked(e)
 }
 
@@ -277,7 +320,7 @@ func (m *Manager) signOutLocked(e Event) *held {
 		return nil
 	}
 	m.generation++
-	m.held = nil
+	m.holdLocked(nil)
 	m.resetLocked()
 	e.Session = old.Session
 	m.tellLocked(e)
@@ -290,46 +333,9 @@ func (m *Manager) resetLocked() {
 	m.refreshedAt, m.refusals = time.Time{}, nil
 }
 
-// keep puts a session into the store, whatever is there.
-func (m *Manager) keep(ctx context.Context, s *Session) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	m.mu.Lock()
-	m.ours = s
-	m.mu.Unlock()
-	old, err := m.store.Load(ctx)
-	for err == nil || isCorrupt(err) {
-		var now *Session
-		now, err = m.store.Swap(ctx, old, s)
-		if err != nil {
-			break
-		}
-		if same(now, s) {
-			m.mu.Lock()
-			m.seen = s
-			m.mu.Unlock()
-			return nil
-		}
-		old = now
-	}
-	m.fail(err)
-	return err
-}
-
-func isCorrupt(err error) bool {
-	_, ok := errors.AsType[*CorruptError](err)
-	return ok
-}
-
-func (m *Manager) load() (*Session, error) {
-	ctx, cancel := context.WithTimeout(m.ctx, storeTimeout)
-	defer cancel()
-	return m.store.Load(ctx)
-}
-
 // fail tells of something that went wrong and changes nothing.
 func (m *Manager) fail(err error) {
-	m.log.Warn("tokens: " + err.Error())
+	m.log.Warn("tokens: something went wrong, and the session goes on", "err", err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tellLocked(Event{Kind: Failed, Session: m.sessionLocked(), Err: err})
@@ -414,12 +420,12 @@ func (m *Manager) Touch() {
 		return
 	}
 	m.mu.Lock()
-	now := m.wall()
-	told := m.idleTold
+	_, now := m.now()
+	// run knows already that there is something to share, or is to be told.
+	told := m.active.After(m.shared) && !m.idleTold
 	m.active, m.idleTold = now, false
-	share := now.Sub(m.shared) >= m.cfg.IdleTimeout/10
 	m.mu.Unlock()
-	if share || told {
+	if !told {
 		m.poke()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -12,9 +13,10 @@ import (
 
 // flight is a refresh under way. Its result is set before done is closed.
 type flight struct {
-	done  chan struct{}
-	token Token
-	err   error
+	done    chan struct{}
+	refused bool // the server has refused the token
+	token   Token
+	err     error
 }
 
 // Token returns the access token, renewed first if it has expired. While it is
@@ -24,23 +26,31 @@ type flight struct {
 // code whether it will be tried again; ctx's, which does not stop the refresh;
 // ErrClosed.
 func (m *Manager) Token(ctx context.Context) (Token, error) {
+	if h := m.present.Load(); h != nil && m.age(h) < h.fresh {
+		return h.token(), nil
+	}
 	m.mu.Lock()
+	return m.tokenLocked(ctx)
+}
+
+// tokenLocked is Token; mu is released.
+func (m *Manager) tokenLocked(ctx context.Context) (Token, error) {
 	h := m.held
 	switch {
 	case m.closed:
 		m.mu.Unlock()
 		return Token{}, ErrClosed
 	case h == nil && m.ambientLocked():
-		return m.renewLocked(ctx, false)
+		return m.renewLocked(ctx, byAge)
 	case h == nil:
 		m.mu.Unlock()
 		return Token{}, ErrNone
-	case h.Lifetime <= 0 || m.cfg.Refresh == nil || m.age(h) < h.Lifetime || time.Since(m.refreshedAt) < minRefreshPause && !m.refreshedAt.IsZero():
+	case m.age(h) < h.fresh, !m.refreshedAt.IsZero() && time.Since(m.refreshedAt) < minRefreshPause:
 		t := h.token()
 		m.mu.Unlock()
 		return t, nil
 	}
-	return m.renewLocked(ctx, false)
+	return m.renewLocked(ctx, byAge)
 }
 
 // Refresh renews the session now, or joins the refresh that is under way. It
@@ -58,7 +68,7 @@ func (m *Manager) Refresh(ctx context.Context) error {
 		m.mu.Unlock()
 		return errNoRefresh
 	}
-	_, err := m.renewLocked(ctx, true)
+	_, err := m.renewLocked(ctx, byWish)
 	return err
 }
 
@@ -77,51 +87,51 @@ func (m *Manager) Refused(ctx context.Context, refused Token, reason *holdfast.E
 		m.mu.Unlock()
 		return Token{}, ErrNone
 	case h.Access != refused.Access:
-		t := h.token()
-		m.mu.Unlock()
-		return t, nil
+		return m.tokenLocked(ctx)
 	}
 	terminal := &RefusedError{Token: refused, Reason: reason}
 	switch {
 	case reason.Code.Info().Action == holdfast.ActionSignedOut:
-		m.signOutLocked(Event{Kind: SignOut, Err: terminal})
+		m.out = true
+		end := m.endLocked(terminal)
 		m.mu.Unlock()
-		m.ended(terminal)
+		end()
 		return Token{}, terminal
-	case m.cfg.Refresh == nil:
-		m.mu.Unlock()
-		return Token{}, terminal
-	case m.flight == nil && !m.mayRefuseLocked():
-		// A server that refuses what it has just given is asked no more for a
-		// while: see refusedLimit.
+	case m.cfg.Refresh == nil, !m.mayRefuseLocked():
 		m.mu.Unlock()
 		return Token{}, terminal
 	}
-	return m.renewLocked(ctx, false)
+	return m.renewLocked(ctx, byRefusal)
 }
 
-// mayRefuseLocked counts a refresh for a refused token, within the limit.
+// mayRefuseLocked reports whether another refresh for a refused token is within
+// the limit: a server that refuses what it has just given is asked no more for
+// a while. Refreshes that failed don't count, they have their own pauses.
 func (m *Manager) mayRefuseLocked() bool {
-	now := time.Now()
-	for len(m.refusals) > 0 && now.Sub(m.refusals[0]) >= refusedWindow {
+	for len(m.refusals) > 0 && time.Since(m.refusals[0]) >= refusedWindow {
 		m.refusals = m.refusals[1:]
 	}
-	if len(m.refusals) >= refusedLimit {
-		return false
-	}
-	m.refusals = append(m.refusals, now)
-	return true
+	return len(m.refusals) < refusedLimit || m.flight != nil
 }
 
+// cause is why a refresh is begun.
+type cause uint8
+
+const (
+	byAge     cause = iota // its time has come
+	byRefusal              // the server has refused the token
+	byWish                 // somebody has called Refresh: pauses do not count
+)
+
 // renewLocked joins the refresh under way or begins one, and waits for it; mu
-// is released. Between failures nobody is asked unless force is set.
-func (m *Manager) renewLocked(ctx context.Context, force bool) (Token, error) {
-	if m.flight == nil && !force && time.Now().Before(m.retryAt) {
+// is released.
+func (m *Manager) renewLocked(ctx context.Context, why cause) (Token, error) {
+	if m.flight == nil && why != byWish && time.Now().Before(m.retryAt) {
 		err := m.failure
 		m.mu.Unlock()
 		return Token{}, err
 	}
-	f := m.beginLocked()
+	f := m.beginLocked(why)
 	m.mu.Unlock()
 	select {
 	case <-f.done:
@@ -135,52 +145,66 @@ func (m *Manager) renewLocked(ctx context.Context, force bool) (Token, error) {
 func (m *Manager) ambientLocked() bool { return m.cfg.Ambient && !m.out && m.cfg.Refresh != nil }
 
 // beginLocked returns the refresh under way, begun if need be.
-func (m *Manager) beginLocked() *flight {
+func (m *Manager) beginLocked(why cause) *flight {
 	if m.flight == nil {
-		f := &flight{done: make(chan struct{})}
+		f := &flight{done: make(chan struct{}), refused: why == byRefusal}
 		m.flight = f
 		old, generation := m.sessionLocked(), m.generation
-		m.wg.Go(func() { m.fly(f, old, generation) })
+		m.wg.Go(func() {
+			if after := m.fly(f, old, generation); after != nil {
+				after()
+			}
+		})
 	}
 	return m.flight
 }
 
+// atLocked reports whether the session is still the one that was to be renewed.
+func (m *Manager) atLocked(old *Session, generation uint64) bool {
+	now := m.sessionLocked()
+	return m.generation == generation && same(&now, old)
+}
+
 // fly renews a session, once over all processes: whoever has the store's lock
-// looks first whether another has done it.
-func (m *Manager) fly(f *flight, old Session, generation uint64) {
+// looks first whether another has done it. What it returns is to be done
+// without the lock.
+func (m *Manager) fly(f *flight, old Session, generation uint64) (after func()) {
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.RefreshTimeout)
 	defer cancel()
 	unlock, err := m.store.Lock(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			m.land(f, generation, nil, fmt.Errorf("tokens: another process is refreshing and did not end: %w", err))
-			return
-		}
+	switch {
+	case err == nil:
+		defer unlock()
+	case ctx.Err() != nil:
+		return m.failed(f, &old, generation, fmt.Errorf("tokens: another process is refreshing and did not end: %w", err))
+	default:
 		m.fail(fmt.Errorf("tokens: the store can't be locked: %w", err))
-		unlock = func() {}
 	}
-	defer unlock()
 	m.adopt()
 	m.mu.Lock()
-	now := m.sessionLocked()
-	stale := m.generation != generation || !same(&now, &old)
+	current := m.atLocked(&old, generation)
+	m.urgent = m.urgent || current && m.held != nil
 	m.mu.Unlock()
-	if stale { // somebody else was quicker, or signed out
-		m.land(f, generation, nil, nil)
-		return
+	if !current { // somebody else was quicker, or signed out
+		m.land(f, nil)
+		return nil
 	}
+	m.noteRefresh(&old)
 	next, err := m.ask(ctx, old)
-	if err != nil {
-		m.land(f, generation, nil, err)
-		return
+	if err == nil {
+		return m.arrived(f, &old, generation, &next)
 	}
-	m.land(f, generation, &next, nil)
+	if final(err) {
+		m.adopt() // another may have renewed it, for all locks
+	}
+	return m.failed(f, &old, generation, err)
 }
 
 // ask calls Config.Refresh, whose panic ends nothing but the refresh.
 func (m *Manager) ask(ctx context.Context, old Session) (next Session, err error) {
 	defer func() {
 		if v := recover(); v != nil {
+			m.log.Error("tokens: Config.Refresh panicked", "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 			err = fmt.Errorf("tokens: Config.Refresh panicked: %T", v)
 		}
 	}()
@@ -206,46 +230,57 @@ func (m *Manager) ask(ctx context.Context, old Session) (next Session, err error
 			}
 		}
 	}
-	return next.complete(m.wall()), nil
+	_, wall := m.now()
+	return next.complete(wall), nil
 }
 
-// land ends a flight: with a new session, an error, or neither where the
-// present session is another one by now.
-func (m *Manager) land(f *flight, generation uint64, next *Session, err error) {
-	var late, ended error
-	m.mu.Lock()
-	current := m.generation == generation
-	m.mu.Unlock()
-	if next != nil && current {
-		// On the disk first: who has the token may use it as soon as he likes.
-		if kept, ok := m.keepOver(next); !ok {
-			current = false
-			m.apply(kept)
+// arrived ends a flight with a new session: on the disk first, for who has a
+// token may use it as soon as he likes.
+func (m *Manager) arrived(f *flight, old *Session, generation uint64, next *Session) (after func()) {
+	current := m.write(old, generation, next, func() {
+		if m.held == nil {
+			m.signInLocked(Event{Kind: SignIn, Session: *next})
+		} else {
+			m.holdLocked(next)
+			m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
+			m.tellLocked(Event{Kind: Refreshed, Session: *next})
 		}
+		m.refreshedAt = time.Now()
+		if f.refused {
+			m.refusals = append(m.refusals, m.refreshedAt)
+		}
+	})
+	m.land(f, nil)
+	if current {
+		return nil
 	}
+	return func() { m.giveBack(next) }
+}
+
+// failed ends a flight with an error.
+func (m *Manager) failed(f *flight, old *Session, generation uint64, err error) (after func()) {
 	m.mu.Lock()
-	current = current && m.generation == generation
 	switch {
-	case next != nil && current && m.held == nil:
-		m.signInLocked(Event{Kind: SignIn, Session: *next})
-		m.refreshedAt = time.Now()
-	case next != nil && current:
-		m.held = m.hold(*next)
-		m.refreshedAt = time.Now()
-		m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
-		m.tellLocked(Event{Kind: Refreshed, Session: *next})
-	case err != nil && current && final(err):
+	case !m.atLocked(old, generation):
+		err = nil // of a session that nobody wants any more
+	case final(err):
+		m.out = true
 		m.tellLocked(Event{Kind: RefreshFailed, Session: m.sessionLocked(), Err: err})
-		m.signOutLocked(Event{Kind: SignOut, Err: err})
-		m.out, ended = true, err
-	case err != nil && current:
-		m.failedLocked(err)
+		after = m.endLocked(err)
+	default:
+		err = m.failedLocked(err)
 	}
+	m.mu.Unlock()
+	m.land(f, err)
+	return after
+}
+
+// land tells who waits for a flight: an error, or what there is by now.
+func (m *Manager) land(f *flight, err error) {
+	m.mu.Lock()
 	switch {
-	case ended != nil:
-		f.err = ended
-	case err != nil && current:
-		f.err = m.failure
+	case err != nil:
+		f.err = err
 	case m.held == nil:
 		f.err = ErrNone
 	default:
@@ -255,15 +290,6 @@ func (m *Manager) land(f *flight, generation uint64, next *Session, err error) {
 	m.mu.Unlock()
 	close(f.done)
 	m.poke()
-	if next != nil && !current {
-		late = m.giveBack(*next)
-	}
-	if late != nil {
-		m.fail(late)
-	}
-	if ended != nil {
-		m.ended(ended)
-	}
 }
 
 // final reports whether a refresh that failed so will never succeed.
@@ -282,8 +308,8 @@ func final(err error) bool {
 
 // failedLocked counts a failure and settles when the next attempt is due:
 // after a random time up to a bound that doubles, and not before the server
-// wants it.
-func (m *Manager) failedLocked(err error) {
+// wants it. It returns what the callers are told.
+func (m *Manager) failedLocked(err error) error {
 	bound := min(minBackoff<<min(m.failures, 10), maxBackoff)
 	wait := time.Duration(rand.Float64() * float64(bound))
 	if e, ok := errors.AsType[*holdfast.Error](err); ok && e.RetryAfter > 0 {
@@ -296,64 +322,34 @@ func (m *Manager) failedLocked(err error) {
 	m.failure, m.retryAt = err, time.Now().Add(wait)
 	m.log.Warn("tokens: the refresh failed; it will be tried again", "err", err, "in", wait)
 	m.tellLocked(Event{Kind: Failed, Session: m.sessionLocked(), Err: err})
-}
-
-// keepOver puts a renewed session into the store, unless somebody else has put
-// another one there meanwhile: that is returned. A store that fails is told of,
-// and not in the way.
-func (m *Manager) keepOver(next *Session) (kept *Session, ok bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), storeTimeout)
-	defer cancel()
-	m.mu.Lock()
-	seen := m.seen
-	m.ours = next
-	m.mu.Unlock()
-	now, err := m.store.Swap(ctx, seen, next)
-	switch {
-	case err != nil:
-		m.fail(err)
-		return nil, true
-	case same(now, next):
-		m.mu.Lock()
-		m.seen = next
-		m.mu.Unlock()
-		return next, true
-	}
-	return now, false
+	return err
 }
 
 // giveBack ends a session that came too late to be used: somebody signed out,
-// or in, while it was on its way.
-func (m *Manager) giveBack(s Session) error {
-	if m.cfg.SignOut == nil {
-		return nil
+// or in, while it was on its way. If the present session is of the same login,
+// it would end with it, so it stays.
+func (m *Manager) giveBack(late *Session) {
+	if now, ok := m.Session(); m.cfg.SignOut == nil || ok && sameLogin(&now, late) {
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), signOutTimeout)
 	defer cancel()
-	if err := m.cfg.SignOut(ctx, s); err != nil {
-		return fmt.Errorf("tokens: a refresh that came too late could not be taken back: %w", err)
+	if err := m.cfg.SignOut(ctx, *late); err != nil {
+		m.fail(fmt.Errorf("tokens: a refresh that came too late could not be taken back: %w", err))
 	}
-	return nil
 }
 
-// ended is what happens, without locks, when the server has ended the session.
-func (m *Manager) ended(err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), storeTimeout)
-	defer cancel()
-	m.mu.Lock()
+// endLocked signs out because the server has ended the session. What it returns
+// is to be done without locks.
+func (m *Manager) endLocked(err error) (after func()) {
 	seen := m.seen
-	m.mu.Unlock()
-	// Only what ended is taken out of the store: another process may have
-	// signed in anew.
-	now, serr := m.store.Swap(ctx, seen, nil)
-	switch {
-	case serr != nil:
-		m.fail(serr)
-	default:
-		m.apply(now)
-	}
-	m.poke()
-	if m.cfg.OnUnauthorized != nil {
-		m.cfg.OnUnauthorized(err)
+	m.pending++
+	m.signOutLocked(Event{Kind: SignOut, Err: err})
+	return func() {
+		m.forget(seen)
+		m.poke()
+		if m.cfg.OnUnauthorized != nil {
+			m.cfg.OnUnauthorized(err)
+		}
 	}
 }

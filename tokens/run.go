@@ -1,6 +1,9 @@
 package tokens
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // run does what is due: refreshes ahead of expiry, retries, and the end of
 // idleness.
@@ -20,22 +23,25 @@ func (m *Manager) run() {
 
 // step does what is due now and returns when to look again.
 func (m *Manager) step() time.Duration {
-	m.share()
+	wait := min(m.share(), m.flushDirty(time.Now()), maxTimer)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed || m.held == nil {
-		return maxTimer
+		return wait
 	}
-	return max(min(m.refreshLocked(), m.idleLocked(), maxTimer), 0)
+	return max(min(m.refreshLocked(), m.idleLocked(), wait), 0)
 }
 
 // refreshLocked begins a refresh if one is due, and returns when the next is.
 func (m *Manager) refreshLocked() time.Duration {
 	after, ok := m.dueAfter(m.held)
-	if !ok || m.cfg.Refresh == nil || m.flight != nil {
+	if !ok && !m.urgent || m.cfg.Refresh == nil || m.flight != nil {
 		return maxTimer // the end of a flight wakes run
 	}
 	wait := after - m.age(m.held)
+	if m.urgent {
+		wait = 0
+	}
 	if !m.refreshedAt.IsZero() {
 		wait = max(wait, minRefreshPause-time.Since(m.refreshedAt))
 	}
@@ -43,7 +49,7 @@ func (m *Manager) refreshLocked() time.Duration {
 	if wait > 0 {
 		return wait
 	}
-	m.beginLocked()
+	m.beginLocked(byAge)
 	return maxTimer
 }
 
@@ -52,7 +58,8 @@ func (m *Manager) idleLocked() time.Duration {
 	if m.cfg.IdleTimeout == 0 || m.idleTold {
 		return maxTimer
 	}
-	if wait := m.cfg.IdleTimeout - m.wall().Sub(m.active); wait > 0 {
+	_, wall := m.now()
+	if wait := m.cfg.IdleTimeout - wall.Sub(m.active); wait > 0 {
 		return wait
 	}
 	m.idleTold = true
@@ -60,33 +67,38 @@ func (m *Manager) idleLocked() time.Duration {
 	return maxTimer
 }
 
-// share exchanges with the store when the user was last active.
-func (m *Manager) share() {
-	s, ok := m.store.(ActivityStore)
-	if !ok || m.cfg.IdleTimeout == 0 || m.cfg.NoSync {
-		return
+// share exchanges with the store when the user was last active, and returns
+// when there is something to tell again. The store is told ten times in the
+// timeout at most.
+func (m *Manager) share() time.Duration {
+	if m.notes == nil || m.cfg.IdleTimeout == 0 || m.cfg.NoSync {
+		return maxTimer
 	}
 	m.mu.Lock()
 	active := m.active
-	tell := active.Sub(m.shared) >= m.cfg.IdleTimeout/10
-	if tell {
+	_, wall := m.now()
+	wait := maxTimer
+	if active.After(m.shared) {
+		wait = m.cfg.IdleTimeout/10 - wall.Sub(m.shared)
+	}
+	if wait <= 0 {
 		m.shared = active
 	}
 	m.mu.Unlock()
-	if tell {
-		if err := s.Touch(m.ctx, active); err != nil && m.ctx.Err() == nil {
-			m.fail(err)
-		}
+	if wait <= 0 {
+		wait = maxTimer
+		m.note(noteActive, strconv.FormatInt(active.UnixNano(), 10))
 	}
-	at, err := s.Active(m.ctx)
+	at, err := strconv.ParseInt(m.noted(noteActive), 10, 64)
 	if err != nil {
-		return // a store that fails shares nothing; Touch has told of it
+		return wait // nobody was, or the store has been told of its fault
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if at.After(m.active) && !at.After(m.wall()) {
-		m.active, m.idleTold = at, false
+	if at := time.Unix(0, at); at.After(m.active) && !at.After(wall) {
+		m.active, m.shared, m.idleTold = at, at, false
 	}
+	return wait
 }
 
 // watch follows what others do to the store.
@@ -102,7 +114,7 @@ func (m *Manager) watch() {
 		if err != nil {
 			m.fail(err)
 		}
-		t := time.NewTimer(maxBackoff)
+		t := time.NewTimer(watchRetry)
 		select {
 		case <-t.C:
 		case <-m.ctx.Done():
@@ -110,43 +122,4 @@ func (m *Manager) watch() {
 			return
 		}
 	}
-}
-
-// adopt takes over what others have put into the store.
-func (m *Manager) adopt() {
-	kept, err := m.load()
-	if err != nil && !isCorrupt(err) {
-		if m.ctx.Err() == nil {
-			m.fail(err)
-		}
-		return
-	}
-	if err != nil {
-		m.fail(err) // and what was there is gone
-	}
-	m.apply(kept)
-}
-
-// apply takes over what the store keeps now, if that is news.
-func (m *Manager) apply(kept *Session) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if same(kept, m.seen) || kept != nil && same(kept, m.ours) {
-		return // no news, or a write of ours, which whoever made it tells of
-	}
-	m.seen = kept
-	switch {
-	case kept == nil:
-		m.signOutLocked(Event{Kind: SignOut, Remote: true})
-		return
-	case m.held == nil || m.held.User.ID != kept.User.ID || m.held.SessionID != kept.SessionID:
-		m.signInLocked(Event{Kind: SignIn, Remote: true, Session: *kept})
-		return
-	case same(&m.held.Session, kept):
-		return
-	}
-	m.held = m.hold(*kept)
-	m.refreshedAt = time.Now()
-	m.failures, m.failure, m.retryAt = 0, nil, time.Time{}
-	m.tellLocked(Event{Kind: Refreshed, Remote: true, Session: *kept})
 }

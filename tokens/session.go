@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"strings"
 	"time"
@@ -46,6 +47,9 @@ func (s Session) String() string {
 // GoString is String: %#v shows no secret either.
 func (s Session) GoString() string { return s.String() }
 
+// LogValue is String: log/slog shows no secret either.
+func (s Session) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 func (s Session) token() Token { return Token{Access: s.Access, Expires: s.Expires} }
 
 // same reports whether two sessions are the same tokens; nil is no session.
@@ -55,6 +59,9 @@ func same(a, b *Session) bool {
 	}
 	return a.Access == b.Access && a.Refresh == b.Refresh
 }
+
+// sameLogin reports whether two sessions come from one sign-in.
+func sameLogin(a, b *Session) bool { return a.User.ID == b.User.ID && a.SessionID == b.SessionID }
 
 // claims are what a client reads in an access token. Nothing is verified: only
 // the server can, and it decides whatever is read here.
@@ -104,6 +111,10 @@ func readClaims(access string) (c claims, ok bool) {
 			_ = json.Unmarshal(value, into)
 		}
 	}
+	var role string
+	if c.Roles == nil && json.Unmarshal(fields["roles"], &role) == nil && role != "" {
+		c.Roles = []string{role} // one role may be a text
+	}
 	return c, true
 }
 
@@ -126,6 +137,9 @@ func (s Session) complete(now time.Time) Session {
 	c, _ := readClaims(s.Access)
 	if s.User.ID == "" {
 		s.User = holdfast.User{ID: c.Subject, Name: c.Name, Email: c.Email, Roles: c.Roles}
+	}
+	if s.User.Roles == nil && s.User.ID == c.Subject {
+		s.User.Roles = c.Roles // a server's user object need not have them
 	}
 	if s.SessionID == "" {
 		s.SessionID = c.SessionID

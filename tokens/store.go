@@ -3,7 +3,6 @@ package tokens
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // Store keeps the session, and is what the managers of several processes have
@@ -26,19 +25,25 @@ type Store interface {
 	// Load and Swap do not need it: it is held for as long as a refresh takes,
 	// so that a refresh token is used once.
 	Lock(ctx context.Context) (unlock func(), err error)
-	// Watch calls changed after others may have kept something else, or were
-	// active, within a second, until ctx ends; then it returns nil. It may call too
-	// often, and one call at a time.
+	// Watch calls changed once when it has begun, and then within a second after
+	// others may have kept or noted something else, until ctx ends; then it
+	// returns nil. It may call too often, but one call at a time, and from no
+	// other method: changed calls Load.
 	Watch(ctx context.Context, changed func()) error
 }
 
-// ActivityStore is a Store that shares when the user was last active.
-type ActivityStore interface {
+// NoteStore is a Store that also keeps notes: short texts that hold no secrets
+// and tell other processes what happens around the session. A Manager notes
+// "active" (when the user was, in nanoseconds since 1970), "signed-out"
+// (another text at each sign-out) and "refreshing" (a hash of the tokens that
+// somebody is about to renew, so that others finish it if he can't). A note
+// that is lost does little harm: it need not be on the disk.
+type NoteStore interface {
 	Store
-	// Touch notes that the user was active at a time, unless it has a later
-	// one; Active returns the latest, zero for never.
-	Touch(ctx context.Context, at time.Time) error
-	Active(ctx context.Context) (time.Time, error)
+	// SetNote keeps a note, of up to 64 bytes, in place of the one by that name.
+	SetNote(ctx context.Context, name, text string) error
+	// Note returns a note, "" for none.
+	Note(ctx context.Context, name string) (string, error)
 }
 
 // CorruptError says that what a Store held was no session.
@@ -70,14 +75,14 @@ type Memory struct {
 
 	mu       sync.Mutex // guards what follows
 	session  *Session
-	active   time.Time
+	notes    map[string]string
 	watchers map[*func()]struct{}
 }
 
 // NewMemory makes an empty store.
 func NewMemory() *Memory { return new(Memory) }
 
-var _ ActivityStore = (*Memory)(nil)
+var _ NoteStore = (*Memory)(nil)
 
 // Load implements Store.
 func (m *Memory) Load(context.Context) (*Session, error) {
@@ -112,6 +117,7 @@ func (m *Memory) Lock(ctx context.Context) (func(), error) {
 // Watch implements Store.
 func (m *Memory) Watch(ctx context.Context, changed func()) error {
 	signal := make(chan struct{}, 1)
+	signal <- struct{}{} // for what was changed before
 	poke := func() {
 		select {
 		case signal <- struct{}{}:
@@ -139,22 +145,23 @@ func (m *Memory) Watch(ctx context.Context, changed func()) error {
 	}
 }
 
-// Touch implements ActivityStore.
-func (m *Memory) Touch(_ context.Context, at time.Time) error {
+// SetNote implements NoteStore.
+func (m *Memory) SetNote(_ context.Context, name, text string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if at.After(m.active) {
-		m.active = at
-		m.changedLocked()
+	if m.notes == nil {
+		m.notes = make(map[string]string)
 	}
+	m.notes[name] = text
+	m.changedLocked()
 	return nil
 }
 
-// Active implements ActivityStore.
-func (m *Memory) Active(context.Context) (time.Time, error) {
+// Note implements NoteStore.
+func (m *Memory) Note(_ context.Context, name string) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.active, nil
+	return m.notes[name], nil
 }
 
 // changedLocked wakes the watchers, who do not block it.

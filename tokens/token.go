@@ -1,6 +1,9 @@
 package tokens
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // Token is an access token as a client holds it. It is a plain value; its
 // String hides the secret, so that it can't end up in a log by accident.
@@ -31,6 +34,9 @@ func (t Token) String() string {
 
 // GoString is String: %#v shows no secret either.
 func (t Token) GoString() string { return t.String() }
+
+// LogValue is String: log/slog shows no secret either.
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 // maxJWT bounds the text that is looked into for an expiry, in bytes. Servers
 // take no larger tokens (docs/protocol.md §1).
