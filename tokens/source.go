@@ -80,6 +80,22 @@ type Func func(ctx context.Context) (Token, error)
 // Token calls f.
 func (f Func) Token(ctx context.Context) (Token, error) { return f(ctx) }
 
+// Text is a Source made of a function that knows no more than the token's text,
+// which New makes a Token of. It is called as a Func is.
+type Text func() (string, error)
+
+// Token calls f.
+func (f Text) Token(context.Context) (Token, error) {
+	access, err := f()
+	if err != nil {
+		return Token{}, err
+	}
+	if access == "" {
+		return Token{}, ErrNone
+	}
+	return New(access), nil
+}
+
 // Renew handles a refusal: it returns the token to use instead of refused. A
 // Refresher is told. Any other source is asked again, unless the session is
 // over (the action of the reason's code is holdfast.ActionSignedOut). Where

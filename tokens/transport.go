@@ -42,6 +42,10 @@ type Transport struct {
 // RoundTrip implements http.RoundTripper. Errors are the Source's, as they are
 // after "tokens: ", and the Base's.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.Source == nil {
+		closeBody(req)
+		return nil, errors.New("tokens: Transport.Source is not set")
+	}
 	base := t.Base
 	if base == nil {
 		base = http.DefaultTransport
@@ -121,6 +125,11 @@ func (t *Transport) within(req *http.Request) bool {
 			first = first.Response.Request
 		}
 		return first == req || sameOrigin(first.URL, req.URL)
+	}
+	for _, o := range t.Origins {
+		if scheme, host, ok := strings.Cut(o, "://"); ok && scheme == req.URL.Scheme && host == req.URL.Host {
+			return true // as it is written nearly always, and nothing to parse
+		}
 	}
 	for _, o := range t.Origins {
 		if u, err := url.Parse(o); err == nil && sameOrigin(u, req.URL) {
