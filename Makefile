@@ -18,10 +18,11 @@ drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in 
 	HOLDFAST_KILLS=100 $(GO) test -run Killed -v ./standalone
 	HOLDFAST_WEIGHT=10000 $(GO) test -run Weight -v ./hub ./internal/drill
 	HOLDFAST_CHECK=$${HOLDFAST_CHECK:-5m} $(GO) test -race -timeout 0 -run TestRooms -v ./internal/drill
+	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL1[67]|TestModel' -v ./tokens
 	HOLDFAST_CHECK= $(GO) test -race -count=5 ./...
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity
+	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity ./tokens/oauth2tokens
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast

@@ -55,6 +55,15 @@ if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v in
   [ -n "$ok" ] || fail "PostgreSQL could not be installed." "Run: sudo apt-get install postgresql"
 fi
 
+# The tests of tokens/keyring have a message bus and a keyring of their own.
+if ! command -v gnome-keyring-daemon >/dev/null || ! command -v dbus-run-session >/dev/null; then
+  sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo -n"
+  command -v apt-get >/dev/null || fail "gnome-keyring or dbus-run-session is missing, which the tests of tokens/keyring use." "Install them."
+  echo "setup: installing gnome-keyring and dbus (for the tests of tokens/keyring)"
+  { $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends gnome-keyring dbus; } >/dev/null 2>&1 ||
+    fail "gnome-keyring could not be installed." "Run: sudo apt-get install gnome-keyring dbus"
+fi
+
 # npm ci empties node_modules first, so the stamp is there only after a whole run.
 for folder in internal/interop examples/better-auth; do
   stamp=$folder/node_modules/.installed
