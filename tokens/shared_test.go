@@ -3,11 +3,7 @@ package tokens
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -195,82 +191,4 @@ func TestL18BeforeTheWatchStands(t *testing.T) {
 			t.Error("what happened before the watch stood was missed")
 		}
 	})
-}
-
-// TestModel drives a few managers on one store at random: whatever happens,
-// they agree at rest, and nobody uses a refresh token twice.
-func TestModel(t *testing.T) {
-	for seed := range uint64(200) {
-		synctest.Test(t, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 1))
-			var mu sync.Mutex
-			n, used := 0, map[string]bool{}
-			refresh := func(ctx context.Context, old Session) (Session, error) {
-				mu.Lock()
-				wait, fails := time.Duration(r.IntN(3000))*time.Millisecond, r.IntN(4) == 0
-				if !fails {
-					if used[old.Refresh] {
-						t.Errorf("seed %d: %s was used twice", seed, old.Refresh)
-					}
-					used[old.Refresh] = true
-				}
-				n++
-				id := n
-				mu.Unlock()
-				time.Sleep(wait)
-				if fails {
-					return Session{}, errors.New("down")
-				}
-				return Session{Access: fmt.Sprint("a", id), Refresh: fmt.Sprint("r", id), Lifetime: time.Minute}, nil
-			}
-			store := NewMemory()
-			var all []*Manager
-			for range 3 {
-				m, err := NewManager(Config{Store: store, Refresh: refresh, Logger: slog.New(slog.DiscardHandler)})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer m.Close()
-				all = append(all, m)
-			}
-			for range 40 {
-				mu.Lock()
-				m := all[r.IntN(len(all))]
-				what, wait := r.IntN(10), time.Duration(r.IntN(20_000))*time.Millisecond
-				mu.Unlock()
-				switch {
-				case what == 0:
-					_ = m.Clear(t.Context())
-				case what < 3:
-					mu.Lock()
-					n++
-					id := n
-					mu.Unlock()
-					s := Session{Access: fmt.Sprint("a", id), Refresh: fmt.Sprint("r", id), User: holdfast.User{ID: fmt.Sprint("u", id%3)}, Lifetime: time.Minute}
-					if err := m.SetTokens(t.Context(), s); err != nil {
-						t.Fatal(err)
-					}
-				case what < 6:
-					if token, err := m.Token(t.Context()); err == nil {
-						go m.Refused(t.Context(), token, holdfast.TokenExpired.New())
-					}
-				default:
-					go m.Refresh(t.Context())
-				}
-				time.Sleep(wait)
-			}
-			time.Sleep(5 * time.Second)
-			synctest.Wait()
-			kept, _ := store.Load(t.Context())
-			for _, m := range all {
-				s, ok := m.Session()
-				if ok != (kept != nil) || ok && s.Access != kept.Access {
-					t.Errorf("seed %d: a manager has %v (%s), the store %v", seed, ok, s.Access, kept)
-				}
-			}
-		})
-		if t.Failed() {
-			return
-		}
-	}
 }
