@@ -60,6 +60,16 @@ func (e Event) LogValue() slog.Value {
 		slog.Any("session", e.Session), slog.Any("err", e.Err), slog.Int("missed", e.Missed))
 }
 
+// Sessions is a Source that knows whose token it gives, and tells when that
+// changes. A client drops what belongs to a user when that one has gone.
+type Sessions interface {
+	Source
+	// Session returns the present session; false where nobody is signed in.
+	Session() (Session, bool)
+	// Events subscribes: see Manager.Events.
+	Events(buffer int) (events <-chan Event, stop func())
+}
+
 // Events subscribes to what happens from now on. buffer is how many events may
 // wait (at least 1); beyond that the oldest are dropped, and Event.Missed tells
 // how many: a slow subscriber holds nobody up. The channel is closed by stop,

@@ -343,3 +343,27 @@ func TestLateActivityIsShared(t *testing.T) {
 		heard.expect(t, "inactivity-timeout")
 	})
 }
+
+// A refresh function may say it with a bare code, or with an error of this
+// package.
+func TestL04CodesWithoutAnError(t *testing.T) {
+	for _, err := range []error{holdfast.SessionRevoked, ErrNone, &RefusedError{Reason: holdfast.TokenExpired.New()}} {
+		bubble(t, Config{Refresh: func(context.Context, Session) (Session, error) { return Session{}, err }}, &issuer{}, func(t *testing.T, m *Manager, e *events) {
+			if got := m.Refresh(t.Context()); !errors.Is(got, err) || m.SignedIn() {
+				t.Errorf("%v, signed in %v", got, m.SignedIn())
+			}
+			e.expect(t, "refresh-failed sign-out")
+		})
+	}
+}
+
+// A manager has the interfaces by which its users find out what it can.
+func TestInterfaces(t *testing.T) {
+	var src Source = manager(t, Config{})
+	if _, ok := src.(Activity); !ok {
+		t.Error("no Activity")
+	}
+	if _, ok := src.(Sessions); !ok {
+		t.Error("no Sessions")
+	}
+}

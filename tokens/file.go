@@ -44,8 +44,9 @@ type File struct {
 	path string
 }
 
-// NewFile makes a File of a path. Nothing is read or made yet; the folder is
-// made with the first session, or taken as it is where it is there.
+// NewFile makes a File of a path. Nothing is read or made yet. A folder that is
+// missing is made when the file is first written or watched; one that is there
+// is taken as it is.
 func NewFile(path string) (*File, error) {
 	if path == "" {
 		return nil, errors.New("tokens: NewFile: the path is empty")

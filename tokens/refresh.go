@@ -294,11 +294,7 @@ func (m *Manager) land(f *flight, err error) {
 
 // final reports whether a refresh that failed so will never succeed.
 func final(err error) bool {
-	e, ok := errors.AsType[*holdfast.Error](err)
-	if !ok {
-		return false
-	}
-	switch e.Code {
+	switch holdfast.CodeOf(err) {
 	case holdfast.Unauthenticated, holdfast.SessionRevoked, holdfast.RefreshReused,
 		holdfast.TokenExpired, holdfast.InvalidCredentials, holdfast.Forbidden:
 		return true
