@@ -49,8 +49,8 @@ type Event struct {
 	// Err is set for RefreshFailed and Failed, and for a SignOut that nobody
 	// asked for.
 	Err error
-	// Missed is how many events were dropped before this one because the
-	// subscriber was slow.
+	// Missed is more than 0 where events were dropped because the subscriber was
+	// slow; over all that he gets it adds up to how many.
 	Missed int
 }
 

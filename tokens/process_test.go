@@ -62,9 +62,14 @@ func child() int {
 func (c childConfig) run() error {
 	if c.Do == "full" {
 		signal.Ignore(syscall.SIGXFSZ)
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: c.Limit, Max: c.Limit}); err != nil {
+		var before syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 			return err
 		}
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: c.Limit, Max: before.Max}); err != nil {
+			return err
+		}
+		defer syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before) // coverage is written at the end
 	}
 	store, err := NewFile(c.Path)
 	if err != nil {
@@ -282,7 +287,7 @@ func TestL16KilledBetweenRotationAndWrite(t *testing.T) {
 	f := newFamily(t, 900)
 	path := f.signedIn(t)
 	points := []point{beforeAnswer, beforeRotation, afterAnswer}
-	for round := range rounds(6, 300) {
+	for round := range rounds(6, 100) {
 		f.mu.Lock()
 		where := points[round%len(points)]
 		first := f.calls
@@ -346,7 +351,7 @@ func TestL17ProcessesRefreshOnce(t *testing.T) {
 	for i := range all {
 		all[i] = start(t, config)
 	}
-	wanted := rounds(6, 300)
+	wanted := rounds(6, 100)
 	late := time.After(patience + time.Duration(wanted)*3*time.Second)
 	for seen := 0; seen < wanted; {
 		select {
