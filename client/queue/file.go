@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -105,7 +107,7 @@ func (f *File) Add(ctx context.Context, item Item) error {
 		}
 		var records []record
 		for _, d := range dropped {
-			records = append(records, record{Remove: d.ID})
+			records = append(records, record{Drop: d.ID})
 		}
 		return f.append(file, append(records, record{Add: &item}), true)
 	})
@@ -116,31 +118,58 @@ func (f *File) Add(ctx context.Context, item Item) error {
 }
 
 // Next implements Queue.
-func (f *File) Next(ctx context.Context, user string) (Item, error) {
+func (f *File) Next(ctx context.Context, lane Lane) (item Item, err error) {
+	err = f.await(ctx, func() (ok bool) {
+		item, ok = f.state.next(lane)
+		return ok
+	})
+	return item, err
+}
+
+// Gone implements Queue.
+func (f *File) Gone(ctx context.Context, id string) (dead *Dead, err error) {
+	var how error
+	err = f.await(ctx, func() (ok bool) {
+		dead, ok, how = f.state.gone(id)
+		return ok
+	})
+	if err == nil {
+		err = how
+	}
+	return dead, err
+}
+
+// await waits for ready, which is called under mu at each change.
+func (f *File) await(ctx context.Context, ready func() bool) error {
 	for {
 		f.mu.Lock()
-		item, ok := f.state.next(user)
+		ok := ready()
 		change := f.change
 		f.mu.Unlock()
-		if f.ctx.Err() != nil {
-			return Item{}, ErrClosed
-		}
-		if ok {
-			return item, nil
+		switch {
+		case f.ctx.Err() != nil:
+			return ErrClosed
+		case ok:
+			return nil
 		}
 		select {
 		case <-change:
 		case <-f.ctx.Done():
-			return Item{}, ErrClosed
+			return ErrClosed
 		case <-ctx.Done():
-			return Item{}, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
 
-// Remove implements Queue. It outlives the process, but is not waited for to be
-// on the disk: after a power cut the item may be sent once more, under its id.
-func (f *File) Remove(ctx context.Context, id string) (was bool, err error) {
+// Remove implements Queue. It outlives the process, but what was acknowledged
+// or withdrawn is not waited for to be gone from the disk: after a power cut it
+// may be sent once more, under its id.
+func (f *File) Remove(ctx context.Context, id string, cause *holdfast.Error) (was bool, err error) {
+	r := record{Remove: id}
+	if cause != nil {
+		r = record{Bury: &bury{ID: id, Code: cause.Code, Message: cause.Message, At: time.Now()}}
+	}
 	err = f.locked(ctx, func(file *os.File) error {
 		f.mu.Lock()
 		was = f.state.find(id) >= 0
@@ -148,32 +177,21 @@ func (f *File) Remove(ctx context.Context, id string) (was bool, err error) {
 		if !was {
 			return nil
 		}
-		return f.append(file, []record{{Remove: id}}, false)
+		return f.append(file, []record{r}, cause != nil)
 	})
 	return was && err == nil, err
 }
 
-// Bury implements Queue.
-func (f *File) Bury(ctx context.Context, id string, cause *holdfast.Error) error {
-	return f.locked(ctx, func(file *os.File) error {
-		f.mu.Lock()
-		was := f.state.find(id) >= 0
-		f.mu.Unlock()
-		if !was {
-			return nil
-		}
-		return f.append(file, []record{{Bury: &bury{ID: id, Code: cause.Code, Message: cause.Message, At: time.Now()}}}, true)
-	})
-}
-
-// Lead implements Queue.
-func (f *File) Lead(ctx context.Context) (func(), error) {
+// Lead implements Queue. Each lane has a file of its own in the folder, which
+// stays.
+func (f *File) Lead(ctx context.Context, lane Lane) (func(), error) {
 	if f.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
 	ctx, cancel := f.until(ctx)
 	defer cancel()
-	l := flock.New(filepath.Join(f.dir, "lead.lock"), flock.SetPermissions(0o600))
+	sum := sha256.Sum256([]byte(lane.Namespace + "\x00" + lane.User))
+	l := flock.New(filepath.Join(f.dir, "lead-"+hex.EncodeToString(sum[:12])+".lock"), flock.SetPermissions(0o600))
 	if ok, err := l.TryLockContext(ctx, leadRetry); err != nil || !ok {
 		_ = l.Close()
 		return nil, f.reason(err)
@@ -258,7 +276,7 @@ func (f *File) append(file *os.File, records []record, durable bool) error {
 		err = file.Sync()
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("queue: %s: %w", f.path, err), file.Truncate(f.offset))
+		return errors.Join(fmt.Errorf("queue: %s: %w", f.path, err), f.takeBack(file))
 	}
 	f.offset += int64(len(data))
 	f.mu.Lock()
@@ -268,6 +286,17 @@ func (f *File) append(file *os.File, records []record, durable bool) error {
 	}
 	f.changedLocked()
 	return nil
+}
+
+// takeBack cuts off a write that failed. Somebody may have read it already, so
+// the file gets another generation, which makes everybody read it anew.
+func (f *File) takeBack(file *os.File) error {
+	err := file.Truncate(f.offset)
+	generation := make([]byte, headerSize-len(magic))
+	_, _ = rand.Read(generation) // it never fails
+	_, gerr := file.WriteAt(generation, int64(len(magic)))
+	f.generation = "" // so does this queue, whatever was written
+	return errors.Join(err, gerr)
 }
 
 // read brings the state up to the end of the file. With repair, which needs

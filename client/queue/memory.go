@@ -12,18 +12,18 @@ import (
 // Memory is a Queue that ends with the process.
 type Memory struct {
 	limits Limits
-	lead   chan struct{} // holds one value while somebody leads
 
 	mu     sync.Mutex // guards what follows
 	state  state
 	change chan struct{} // closed at the next change
+	leads  map[Lane]bool // lanes that somebody leads
 }
 
 var _ Queue = (*Memory)(nil)
 
 // NewMemory makes an empty queue.
 func NewMemory(limits Limits) *Memory {
-	return &Memory{limits: limits.withDefaults(), lead: make(chan struct{}, 1), change: make(chan struct{})}
+	return &Memory{limits: limits.withDefaults(), change: make(chan struct{}), leads: make(map[Lane]bool)}
 }
 
 // Add implements Queue.
@@ -39,7 +39,7 @@ func (m *Memory) Add(_ context.Context, item Item) error {
 	}
 	dropped := slices.Clone(m.state.items[:drop])
 	for _, d := range dropped {
-		m.state.remove(d.ID)
+		m.state.drop(d.ID)
 	}
 	m.state.add(item)
 	m.changedLocked()
@@ -58,46 +58,76 @@ func (l Limits) tell(dropped []Item) {
 }
 
 // Next implements Queue.
-func (m *Memory) Next(ctx context.Context, user string) (Item, error) {
+func (m *Memory) Next(ctx context.Context, lane Lane) (item Item, err error) {
+	err = m.until(ctx, func() (ok bool) {
+		item, ok = m.state.next(lane)
+		return ok
+	})
+	return item, err
+}
+
+// Gone implements Queue.
+func (m *Memory) Gone(ctx context.Context, id string) (dead *Dead, err error) {
+	var how error
+	err = m.until(ctx, func() (ok bool) {
+		dead, ok, how = m.state.gone(id)
+		return ok
+	})
+	if err == nil {
+		err = how
+	}
+	return dead, err
+}
+
+// until waits for ready, which is called under mu at each change.
+func (m *Memory) until(ctx context.Context, ready func() bool) error {
 	for {
 		m.mu.Lock()
-		item, ok := m.state.next(user)
+		ok := ready()
 		change := m.change
 		m.mu.Unlock()
 		if ok {
-			return item, nil
+			return nil
 		}
 		select {
 		case <-change:
 		case <-ctx.Done():
-			return Item{}, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
 
 // Remove implements Queue.
-func (m *Memory) Remove(_ context.Context, id string) (bool, error) {
+func (m *Memory) Remove(_ context.Context, id string, cause *holdfast.Error) (was bool, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.state.remove(id), nil
-}
-
-// Bury implements Queue.
-func (m *Memory) Bury(_ context.Context, id string, cause *holdfast.Error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.bury(id, cause.Code, cause.Message, time.Now(), m.limits.Dead)
-	return nil
+	if cause == nil {
+		was = m.state.remove(id)
+	} else {
+		was = m.state.bury(id, cause.Code, cause.Message, time.Now(), m.limits.Dead)
+	}
+	m.changedLocked()
+	return was, nil
 }
 
 // Lead implements Queue.
-func (m *Memory) Lead(ctx context.Context) (func(), error) {
-	select {
-	case m.lead <- struct{}{}:
-		return sync.OnceFunc(func() { <-m.lead }), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+func (m *Memory) Lead(ctx context.Context, lane Lane) (func(), error) {
+	err := m.until(ctx, func() bool {
+		if m.leads[lane] {
+			return false
+		}
+		m.leads[lane] = true
+		return true
+	})
+	if err != nil {
+		return nil, err
 	}
+	return sync.OnceFunc(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.leads, lane)
+		m.changedLocked()
+	}), nil
 }
 
 // Items returns what waits, oldest first, and Dead what the server refused.

@@ -28,6 +28,8 @@ const (
 var (
 	// ErrFull: the item does not fit; nothing was kept.
 	ErrFull = errors.New("queue: full")
+	// ErrDropped: the item had to make room for newer ones (Limits.DropOldest).
+	ErrDropped = errors.New("queue: dropped to make room")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("queue: closed")
 )
@@ -39,17 +41,28 @@ type Queue interface {
 	// Add keeps an item, behind all others. When it returns the item is as safe
 	// as the queue makes it. ErrFull if it does not fit.
 	Add(ctx context.Context, item Item) error
-	// Next waits for the oldest item of a user, and returns it without taking
+	// Next waits for the oldest item of a lane, and returns it without taking
 	// it out.
-	Next(ctx context.Context, user string) (Item, error)
-	// Remove takes an item out, because it was acknowledged or withdrawn. It
-	// reports whether it was there.
-	Remove(ctx context.Context, id string) (bool, error)
-	// Bury moves an item that the server will never take to the dead ones.
-	Bury(ctx context.Context, id string, cause *holdfast.Error) error
-	// Lead waits until nobody else sends what is in the queue, over all
-	// processes, and returns what lets the next one. It ends with the process.
-	Lead(ctx context.Context) (release func(), err error)
+	Next(ctx context.Context, lane Lane) (Item, error)
+	// Remove takes an item out: because it was acknowledged or withdrawn, where
+	// cause is nil; else because the server will never take it, and then it
+	// goes to the dead ones. It reports whether it was there.
+	Remove(ctx context.Context, id string, cause *holdfast.Error) (bool, error)
+	// Gone waits until an item isn't there any more, whoever took it out. The
+	// result is nil unless it died. ErrDropped if it had to make room.
+	Gone(ctx context.Context, id string) (*Dead, error)
+	// Lead waits until nobody else sends what is in a lane, over all processes,
+	// and returns what lets the next one. It ends with the process.
+	Lead(ctx context.Context, lane Lane) (release func(), err error)
+}
+
+// Lane is what one connection sends of a queue: the items of one user in one
+// namespace, in their order.
+type Lane struct {
+	// User is as in Item.
+	User string
+	// Namespace is as in Item.
+	Namespace string
 }
 
 // Item is an event that waits to be sent.
@@ -69,6 +82,9 @@ type Item struct {
 	// Added is when it was put into the queue.
 	Added time.Time `json:"added"`
 }
+
+// Lane is where it waits.
+func (i *Item) Lane() Lane { return Lane{User: i.User, Namespace: i.Namespace} }
 
 // size is what an item counts for in Limits.Bytes.
 func (i *Item) size() int {

@@ -24,6 +24,8 @@ func item(user, event string) Item {
 	return Item{ID: NewID(), User: user, Namespace: "/", Event: event, Args: json.RawMessage(`[1]`), Added: time.Unix(1767226500, 0)}
 }
 
+func lane(user string) Lane { return Lane{User: user, Namespace: "/"} }
+
 func open(t *testing.T, dir string, l Limits) *File {
 	t.Helper()
 	f, err := Open(dir, l)
@@ -66,23 +68,23 @@ func TestL60InOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{"a", "b", "c"} {
-			next, err := q.Next(ctx, "ann")
+			next, err := q.Next(ctx, lane("ann"))
 			if err != nil || next.Event != want || string(next.Args) != "[1]" {
 				t.Fatalf("%+v, %v; want %s", next, err, want)
 			}
-			if was, err := q.Remove(ctx, next.ID); !was || err != nil {
+			if was, err := q.Remove(ctx, next.ID, nil); !was || err != nil {
 				t.Fatal(was, err)
 			}
-			if was, err := q.Remove(ctx, next.ID); was || err != nil {
+			if was, err := q.Remove(ctx, next.ID, nil); was || err != nil {
 				t.Fatal("twice", was, err)
 			}
 		}
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
-		if _, err := q.Next(short, "ann"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := q.Next(short, lane("ann")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if next, err := q.Next(ctx, "bob"); err != nil || next.Event != "x" {
+		if next, err := q.Next(ctx, lane("bob")); err != nil || next.Event != "x" {
 			t.Error(next, err)
 		}
 	})
@@ -92,7 +94,7 @@ func TestNextWaits(t *testing.T) {
 	both(t, Limits{}, func(t *testing.T, q inspected) {
 		got := make(chan Item)
 		go func() {
-			next, _ := q.Next(t.Context(), "ann")
+			next, _ := q.Next(t.Context(), lane("ann"))
 			got <- next
 		}()
 		if err := q.Add(t.Context(), item("ann", "a")); err != nil {
@@ -114,8 +116,8 @@ func TestL64Full(t *testing.T) {
 		if err := q.Add(t.Context(), item("ann", "b")); !errors.Is(err, ErrFull) {
 			t.Error(err)
 		}
-		first, _ := q.Next(t.Context(), "ann")
-		_, _ = q.Remove(t.Context(), first.ID)
+		first, _ := q.Next(t.Context(), lane("ann"))
+		_, _ = q.Remove(t.Context(), first.ID, nil)
 		big := item("ann", "big")
 		big.Attachments = [][]byte{make([]byte, 900)}
 		if err := q.Add(t.Context(), big); !errors.Is(err, ErrFull) {
@@ -146,8 +148,8 @@ func TestL65Dead(t *testing.T) {
 			if err := q.Add(t.Context(), i); err != nil {
 				t.Fatal(err)
 			}
-			if err := q.Bury(t.Context(), i.ID, holdfast.Errorf(holdfast.Forbidden, "no %s", e)); err != nil {
-				t.Fatal(err)
+			if was, err := q.Remove(t.Context(), i.ID, holdfast.Errorf(holdfast.Forbidden, "no %s", e)); !was || err != nil {
+				t.Fatal(was, err)
 			}
 		}
 		dead := q.Dead()
@@ -172,17 +174,17 @@ func TestLead(t *testing.T) {
 	m := NewMemory(Limits{})
 	for name, pair := range map[string][2]Queue{"memory": {m, m}, "file": {open(t, dir, Limits{}), open(t, dir, Limits{})}} {
 		t.Run(name, func(t *testing.T) {
-			release, err := pair[0].Lead(t.Context())
+			release, err := pair[0].Lead(t.Context(), lane("ann"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			if _, err := pair[1].Lead(ctx); err == nil {
+			if _, err := pair[1].Lead(ctx, lane("ann")); err == nil {
 				t.Fatal("two lead")
 			}
 			release()
-			release, err = pair[1].Lead(t.Context())
+			release, err = pair[1].Lead(t.Context(), lane("ann"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -206,11 +208,11 @@ func TestShared(t *testing.T) {
 		})
 	}
 	for range 100 {
-		next, err := b.Next(t.Context(), "ann")
+		next, err := b.Next(t.Context(), lane("ann"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if was, err := b.Remove(t.Context(), next.ID); !was || err != nil {
+		if was, err := b.Remove(t.Context(), next.ID, nil); !was || err != nil {
 			t.Fatal(was, err)
 		}
 	}
@@ -244,7 +246,7 @@ func TestL63TruncatedAnywhere(t *testing.T) {
 		}
 		note()
 		if i%3 == 2 {
-			if _, err := q.Remove(t.Context(), it.ID); err != nil {
+			if _, err := q.Remove(t.Context(), it.ID, nil); err != nil {
 				t.Fatal(err)
 			}
 			note()
@@ -332,7 +334,7 @@ func TestCompaction(t *testing.T) {
 		if err := q.Add(t.Context(), i); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := q.Remove(t.Context(), i.ID); err != nil {
+		if _, err := q.Remove(t.Context(), i.ID, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -351,10 +353,10 @@ func TestClosed(t *testing.T) {
 	if err := q.Add(t.Context(), item("ann", "a")); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
-	if _, err := q.Next(t.Context(), "ann"); !errors.Is(err, ErrClosed) {
+	if _, err := q.Next(t.Context(), lane("ann")); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
-	if _, err := q.Lead(t.Context()); !errors.Is(err, ErrClosed) {
+	if _, err := q.Lead(t.Context(), lane("ann")); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
 }
@@ -391,8 +393,8 @@ func TestModel(t *testing.T) {
 					t.Skip()
 				}
 				id := rapid.SampledFrom(ids).Draw(t, "id")
-				w1, _ := m.Remove(t.Context(), id)
-				w2, err := f.Remove(t.Context(), id)
+				w1, _ := m.Remove(t.Context(), id, nil)
+				w2, err := f.Remove(t.Context(), id, nil)
 				if w1 != w2 || err != nil {
 					t.Fatal(w1, w2, err)
 				}
@@ -402,9 +404,10 @@ func TestModel(t *testing.T) {
 					t.Skip()
 				}
 				id := rapid.SampledFrom(ids).Draw(t, "id")
-				_ = m.Bury(t.Context(), id, holdfast.Forbidden.New())
-				if err := f.Bury(t.Context(), id, holdfast.Forbidden.New()); err != nil {
-					t.Fatal(err)
+				w1, _ := m.Remove(t.Context(), id, holdfast.Forbidden.New())
+				w2, err := f.Remove(t.Context(), id, holdfast.Forbidden.New())
+				if w1 != w2 || err != nil {
+					t.Fatal(w1, w2, err)
 				}
 			},
 			"again": func(t *rapid.T) {
@@ -423,4 +426,106 @@ func TestModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// One user's items wait for nobody else's, nor for those of another namespace.
+func TestLanes(t *testing.T) {
+	both(t, Limits{}, func(t *testing.T, q inspected) {
+		other := item("ann", "a")
+		other.Namespace = "/admin"
+		for _, i := range []Item{other, item("bob", "b"), item("ann", "c")} {
+			if err := q.Add(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for lane, want := range map[Lane]string{other.Lane(): "a", lane("bob"): "b", lane("ann"): "c"} {
+			release, err := q.Lead(t.Context(), lane)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer release()
+			if next, err := q.Next(t.Context(), lane); err != nil || next.Event != want {
+				t.Error(lane, next.Event, err)
+			}
+		}
+	})
+}
+
+func TestGone(t *testing.T) {
+	both(t, Limits{Items: 2, DropOldest: true}, func(t *testing.T, q inspected) {
+		ctx := t.Context()
+		for name, end := range map[string]struct {
+			how  func(id string)
+			code holdfast.Code
+			err  error
+		}{
+			"acknowledged": {func(id string) { _, _ = q.Remove(ctx, id, nil) }, "", nil},
+			"refused":      {func(id string) { _, _ = q.Remove(ctx, id, holdfast.Forbidden.New()) }, holdfast.Forbidden, nil},
+			"dropped": {func(string) {
+				_, _ = q.Add(ctx, item("ann", "x")), q.Add(ctx, item("ann", "y"))
+			}, "", ErrDropped},
+		} {
+			i := item("ann", name)
+			if err := q.Add(ctx, i); err != nil {
+				t.Fatal(err)
+			}
+			type result struct {
+				dead *Dead
+				err  error
+			}
+			gone := make(chan result)
+			go func() {
+				dead, err := q.Gone(ctx, i.ID)
+				gone <- result{dead, err}
+			}()
+			end.how(i.ID)
+			r := <-gone
+			if !errors.Is(r.err, end.err) || (r.dead == nil) != (end.code == "") || r.dead != nil && r.dead.Code != end.code {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+		i := item("ann", "kept")
+		if err := q.Add(ctx, i); err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		if _, err := q.Gone(short, i.ID); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+}
+
+// A write that failed and was taken back may have been read by somebody, who
+// must not go on from there.
+func TestTakenBack(t *testing.T) {
+	dir := t.TempDir()
+	q, other := open(t, dir, Limits{}), open(t, dir, Limits{})
+	if err := q.Add(t.Context(), item("ann", "a")); err != nil {
+		t.Fatal(err)
+	}
+	err := q.locked(t.Context(), func(file *os.File) error {
+		data, err := appendRecord(nil, &record{Add: new(item("ann", "failed"))})
+		if err == nil {
+			_, err = file.WriteAt(data, q.offset)
+		}
+		for names(other) != "a failed" {
+			other.look()
+		}
+		return errors.Join(err, q.takeBack(file))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := item("ann", "long")
+	long.Attachments = [][]byte{make([]byte, 10_000)}
+	if err := q.Add(t.Context(), long); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Add(t.Context(), item("ann", "last")); err != nil || names(other) != "a long last" {
+		t.Error(names(other), err)
+	}
+	if bad, _ := filepath.Glob(filepath.Join(dir, "queue.bad-*")); bad != nil {
+		t.Error(bad)
+	}
 }

@@ -26,6 +26,7 @@ type record struct {
 	Add    *Item  `json:"add,omitempty"`
 	Dead   *Dead  `json:"dead,omitempty"` // in a file that was written anew
 	Remove string `json:"remove,omitempty"`
+	Drop   string `json:"drop,omitempty"`
 	Bury   *bury  `json:"bury,omitempty"`
 }
 
@@ -47,6 +48,8 @@ func (s *state) apply(r *record, l Limits) {
 		s.dead = append(s.dead, *r.Dead)
 	case r.Bury != nil:
 		s.bury(r.Bury.ID, r.Bury.Code, r.Bury.Message, r.Bury.At, l.Dead)
+	case r.Drop != "":
+		s.drop(r.Drop)
 	default:
 		s.remove(r.Remove)
 	}

@@ -12,7 +12,13 @@ type state struct {
 	items []Item // oldest first
 	bytes int
 	dead  []Dead
+	// dropped are the ids of the last items that made room, a few hundred at
+	// most, for those who wait for them.
+	dropped []string
 }
+
+// droppedKept bounds what is remembered of dropped items.
+const droppedKept = 256
 
 // room reports what has to go for an item to fit: the first n items; ok is
 // false if it does not fit whatever goes.
@@ -60,9 +66,34 @@ func (s *state) bury(id string, code holdfast.Code, message string, at time.Time
 	return s.remove(id)
 }
 
-// next returns the oldest item of a user.
-func (s *state) next(user string) (Item, bool) {
-	i := slices.IndexFunc(s.items, func(i Item) bool { return i.User == user })
+func (s *state) drop(id string) {
+	if !s.remove(id) {
+		return
+	}
+	s.dropped = append(s.dropped, id)
+	if over := len(s.dropped) - droppedKept; over > 0 {
+		s.dropped = slices.Delete(s.dropped, 0, over)
+	}
+}
+
+// gone tells whether an item is out, and how it went.
+func (s *state) gone(id string) (dead *Dead, gone bool, err error) {
+	if s.find(id) >= 0 {
+		return nil, false, nil
+	}
+	if i := slices.IndexFunc(s.dead, func(d Dead) bool { return d.Item.ID == id }); i >= 0 {
+		d := s.dead[i]
+		return &d, true, nil
+	}
+	if slices.Contains(s.dropped, id) {
+		return nil, true, ErrDropped
+	}
+	return nil, true, nil
+}
+
+// next returns the oldest item of a lane.
+func (s *state) next(lane Lane) (Item, bool) {
+	i := slices.IndexFunc(s.items, func(i Item) bool { return i.Lane() == lane })
 	if i < 0 {
 		return Item{}, false
 	}
