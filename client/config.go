@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/holdfast-dev/holdfast/client/queue"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
 
@@ -17,6 +18,7 @@ const (
 	DefaultSocketPath     = "/socket.io/"
 	DefaultConnectTimeout = 20 * time.Second
 	DefaultWriteTimeout   = 10 * time.Second
+	DefaultAckTimeout     = 30 * time.Second
 	DefaultMinBackoff     = time.Second
 	DefaultMaxBackoff     = 30 * time.Second
 	DefaultMaxMessage     = 2 << 20
@@ -47,6 +49,9 @@ type Config struct {
 	// MaxResponse is how many bytes of an answer a typed call reads. A larger
 	// one is a MessageTooLarge error. Default 8 MiB.
 	MaxResponse int64
+	// Interceptors see what is sent, in their order, and what is received, in
+	// the opposite one.
+	Interceptors []Interceptor
 	// Socket is the configuration of the client's sockets.
 	Socket SocketConfig
 	// Logger takes warnings: a handler that panics or can't decode an event, a
@@ -84,6 +89,28 @@ type SocketConfig struct {
 	// SendBuffer is how many bytes may wait to be written. Emit waits for room.
 	// Default 1 MiB.
 	SendBuffer int
+	// Queue keeps events that are emitted while there is no connection, and
+	// those that the server has not acknowledged, until it has: see Emit. It may
+	// be shared by the sockets of several clients and, if it is a *queue.File,
+	// processes. nil: none.
+	//
+	// An event is kept as its user's, whom the Source tells (tokens.Manager
+	// does), else the server, else the token's sub. It is only sent over
+	// connections of that user. A Source that does not tell must not change
+	// users while there is no connection.
+	//
+	// With a Holdfast server each event has its effect once, however often it
+	// is sent. A plain Socket.IO server must acknowledge each, and may get one
+	// more than once.
+	Queue queue.Queue
+	// AckTimeout is after how long without ack a queued event is sent again on
+	// the same connection. Default 30 s. One that a plain Socket.IO server has
+	// not acknowledged three times in a row is dead.
+	AckTimeout time.Duration
+	// QueueTries is after how many refusals that may pass (INTERNAL, say), in
+	// a row on one connection, a queued event is dead. Until then those behind
+	// it wait. Default 0: no limit.
+	QueueTries int
 	// ReceiveBuffer is how many bytes of events may wait for their handlers,
 	// some 200 bytes an event included. Beyond it the socket reads no more
 	// until a handler returns. If that handler itself waits for an answer of
@@ -100,6 +127,7 @@ func (c SocketConfig) withDefaults() SocketConfig {
 	c.MaxBackoff = max(or(c.MaxBackoff, DefaultMaxBackoff), c.MinBackoff)
 	c.MaxMessage = or(c.MaxMessage, DefaultMaxMessage)
 	c.SendBuffer = or(c.SendBuffer, DefaultSendBuffer)
+	c.AckTimeout = or(c.AckTimeout, DefaultAckTimeout)
 	c.ReceiveBuffer = or(c.ReceiveBuffer, DefaultReceiveBuffer)
 	if c.Auth == nil {
 		c.Auth = tokenAuth

@@ -31,12 +31,18 @@ type conn struct {
 	ctx   context.Context // ends when the connection is cut
 	cut   context.CancelFunc
 	out   outbox
-	tasks sync.WaitGroup // the writer and a refresh
+	tasks sync.WaitGroup // the writer, a refresh, and the sender of the queue
+	// user is whose token it has, where the Source tells; else who the server
+	// says it is, guarded by s.mu.
+	user    string
+	told    bool          // by the Source
+	greeted chan struct{} // closed when it is known whether the server is Holdfast
 
 	// owned by the reader
 	decoder  socketio.Decoder
 	run      *run
 	patience time.Duration // the longest time between two pings
+	greets   bool          // the first packet after CONNECT has come
 	live     time.Time     // when the server admitted us; zero before
 	opening  func() bool   // stops the end of the attempt from ending this
 	watch    *time.Timer   // fires when pings fail to come; nil before the handshake
@@ -44,6 +50,7 @@ type conn struct {
 	// guarded by s.mu
 	session    *Session
 	refreshing bool
+	newer      bool // a newer token came while refreshing
 	retries    map[*room]*time.Timer
 	leaving    map[string]bool // rooms whose leaving the server has not seen
 
@@ -61,7 +68,7 @@ type conn struct {
 
 // dial opens the WebSocket.
 func (s *Socket) dial(ctx context.Context, token tokens.Token, auth any) (*conn, error) {
-	c := &conn{s: s, used: token, acks: make(map[uint64]func(socketio.Args, error)), retries: make(map[*room]*time.Timer), leaving: make(map[string]bool)}
+	c := &conn{s: s, used: token, acks: make(map[uint64]func(socketio.Args, error)), retries: make(map[*room]*time.Timer), leaving: make(map[string]bool), greeted: make(chan struct{})}
 	if auth != nil {
 		payload, err := json.Marshal(auth)
 		if err != nil {
@@ -114,10 +121,13 @@ func (c *conn) serve(r *run, attempt context.Context) (ending, tokens.Token) {
 	c.out.close()
 	c.cut()
 	c.ws.CloseNow()
+	c.s.down(c) // from here on nobody adds tasks
 	c.tasks.Wait()
 	err = c.reason(err)
-	c.s.down(c)
 	c.end()
+	if !c.s.ours(c) && c.run.ctx.Err() == nil {
+		err = &localError{errAnotherUser} // whatever was wrong with the other's
+	}
 	e := ending{err: err}
 	if !c.live.IsZero() {
 		e.connected, e.lasted = true, time.Since(c.live)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/client/queue"
 	"github.com/holdfast-dev/holdfast/internal/refusal"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
@@ -18,6 +19,11 @@ import (
 // returns ErrNotConnected and nothing is sent. The error is a *holdfast.Error
 // with code InvalidArgument if the name or an argument is wrong, and
 // MessageTooLarge if the event is over what the server takes.
+//
+// With SocketConfig.Queue it returns when the event is kept there, connected or
+// not, and all events go through the queue in their order, but for those with a
+// Volatile context. The error is then ErrQueueFull if it doesn't fit, or the
+// queue's; what the server refuses for good is told to OnDead.
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 	a, err := newArgs(event, args)
 	if err != nil {
@@ -31,6 +37,13 @@ func (s *Socket) EmitArgs(ctx context.Context, event string, args socketio.Args)
 	if err := checkEvent(event); err != nil {
 		return err
 	}
+	event, args, err := s.outgoing(ctx, event, args)
+	if err != nil {
+		return err
+	}
+	if q := s.queued(ctx); q != nil {
+		return s.enqueue(ctx, q, queue.NewID(), event, args)
+	}
 	c := s.current()
 	if c == nil {
 		return ErrNotConnected
@@ -41,17 +54,33 @@ func (s *Socket) EmitArgs(ctx context.Context, event string, args socketio.Args)
 // EmitRaw sends an event and waits for the ack, whose arguments it returns as
 // they came, from any Socket.IO server. It ends with ctx, with ErrNotConnected
 // if there is no connection, and with ErrConnectionLost if that ends first.
+//
+// With SocketConfig.Queue it waits over all connections instead. If ctx ends
+// before the event was sent, it never is; if later, the queue goes on with it.
+// If somebody else who shares the queue got the ack, that is ErrElsewhere.
 func (s *Socket) EmitRaw(ctx context.Context, event string, args ...any) (socketio.Args, error) {
 	a, err := newArgs(event, args)
 	if err != nil {
 		return socketio.Args{}, err
 	}
+	event, a, err = s.outgoing(ctx, event, a)
+	if err != nil {
+		return socketio.Args{}, err
+	}
+	if q := s.queued(ctx); q != nil {
+		return s.askQueued(ctx, q, event, a)
+	}
+	return s.askNow(ctx, event, a)
+}
+
+// askNow sends an event past the queue and waits for the ack.
+func (s *Socket) askNow(ctx context.Context, event string, args socketio.Args) (socketio.Args, error) {
 	c := s.current()
 	if c == nil {
 		return socketio.Args{}, ErrNotConnected
 	}
 	defer s.asking(ctx)()
-	return c.ask(ctx, eventPacket(s.ns, event, a))
+	return c.ask(ctx, eventPacket(s.ns, event, args))
 }
 
 // EmitAck emits an event with one argument and decodes the ack's first one

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/client/queue"
 	"github.com/holdfast-dev/holdfast/internal/refusal"
 )
 
@@ -18,6 +19,19 @@ var (
 	// ErrConnectionLost: the connection ended before the server answered. It
 	// may have acted or not.
 	ErrConnectionLost = errors.New("client: connection lost before the answer")
+	// ErrSignedOut: the Source was signed out, here or elsewhere. The socket
+	// stops; Connect starts it again.
+	ErrSignedOut = errors.New("client: signed out")
+	// ErrQueueFull: the event does not fit into SocketConfig.Queue and was not
+	// kept. It is queue.ErrFull.
+	ErrQueueFull = queue.ErrFull
+	// ErrElsewhere: another socket or process that shares the queue sent the
+	// event and got the ack.
+	ErrElsewhere = errors.New("client: sent and acknowledged by somebody else who shares the queue")
+	// ErrNoUser: the event can't be queued, since it is not known whose it is:
+	// the Source doesn't tell, its token says nothing, and there was no
+	// connection yet.
+	ErrNoUser = errors.New("client: not queued: who is signed in is not known before the first connection")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("client: closed")
 	// ErrDisconnected: the server disconnected this socket for good (packet

@@ -194,25 +194,40 @@ func (s *Socket) dispatch() {
 // deliver calls the handlers of one item.
 func (s *Socket) deliver(it item) {
 	d := it.d
-	if !it.notice {
-		s.registry.deliver(s.ctx, d, true)
+	pass := it.notice || s.incoming(d)
+	if pass && (!it.notice || it.room == nil) {
+		s.registry.deliver(s.ctx, d, !it.notice)
 	}
 	if it.room != nil {
 		for _, r := range s.holders(it.room) {
-			if r.left.Load() {
-				continue // by a handler before this one
-			}
-			if it.notice && d.meta != nil {
-				r.advance(d.meta.position())
-			}
-			r.registry.deliver(s.ctx, d, !it.notice)
-			if !it.notice {
-				r.advance(d.meta.position())
-			}
+			r.deliver(s.ctx, it, pass)
 		}
 	}
-	if a := s.registry.answerFor(d.event); a != nil && !it.notice {
+	if a := s.registry.answerFor(d.event); a != nil && !it.notice && pass {
 		s.answer(d, a)
+	}
+}
+
+// deliver calls a holder's handlers, and notes how far they are. Without pass
+// an interceptor has kept the event back.
+func (r *Room) deliver(ctx context.Context, it item, pass bool) {
+	d := it.d
+	if r.left.Load() {
+		return // by a handler before this one
+	}
+	if it.notice && d.meta != nil {
+		r.advance(d.meta.position())
+	}
+	if pass {
+		known := d
+		if d.named != "" {
+			as := *d
+			as.event, known = d.named, &as
+		}
+		r.registry.deliver(ctx, known, !it.notice && d.meta != nil)
+	}
+	if !it.notice && d.meta != nil {
+		r.advance(d.meta.position())
 	}
 }
 

@@ -19,6 +19,7 @@ type refused struct {
 
 // keep connects, and connects again, until r is stopped or the rules say so.
 func (s *Socket) keep(r *run) {
+	defer s.follow(r)()
 	rules := newRules(s.cfg)
 	var pending *refused
 	var err error // of the last attempt that was not cut short
@@ -46,6 +47,9 @@ func (s *Socket) keep(r *run) {
 		timer := time.NewTimer(d.wait)
 		select {
 		case <-timer.C:
+		case <-r.hurry:
+			timer.Stop()
+			rules, pending = newRules(s.cfg), nil
 		case <-r.ctx.Done():
 			timer.Stop()
 			s.finish(r, rules.attempts, err)
@@ -68,7 +72,7 @@ func (s *Socket) set(c Change) {
 func (s *Socket) attempt(r *run, pending **refused) (ending, tokens.Token) {
 	ctx, cancel := context.WithTimeoutCause(r.ctx, s.cfg.ConnectTimeout, errConnectTimeout)
 	defer cancel()
-	token, err := s.token(ctx, pending)
+	token, user, err := s.credential(ctx, pending)
 	if err != nil {
 		return ending{err: timedOut(ctx, &sourceError{err})}, token
 	}
@@ -80,6 +84,8 @@ func (s *Socket) attempt(r *run, pending **refused) (ending, tokens.Token) {
 	if err != nil {
 		return ending{err: timedOut(ctx, err)}, token
 	}
+	c.user = user
+	_, c.told = s.client.cfg.Source.(sessioned)
 	return c.serve(r, ctx)
 }
 

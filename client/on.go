@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/client/queue"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -48,6 +49,10 @@ func Once[T any](t Target, event string, fn func(ctx context.Context, data T)) (
 	return t.events().add(event, typed(t, fn), true)
 }
 
+// Off removes all handlers of an event's name, those of Handle too. The off
+// of each registration removes one.
+func Off(t Target, event string) { t.events().clear(event) }
+
 func typed[T any](t Target, fn func(context.Context, T)) func(context.Context, *delivery) {
 	return func(ctx context.Context, d *delivery) {
 		var data T
@@ -57,6 +62,16 @@ func typed[T any](t Target, fn func(context.Context, T)) func(context.Context, *
 		}
 		fn(ctx, data)
 	}
+}
+
+// OnceEvent is OnEvent for the next event of that name alone.
+func OnceEvent[T any](t Target, event string, fn func(ctx context.Context, ev Event[T])) (off func()) {
+	var once func()
+	once = OnEvent(t, event, func(ctx context.Context, ev Event[T]) {
+		once()
+		fn(ctx, ev)
+	})
+	return once
 }
 
 // OnEvent is On for events of rooms, with where they come from. Other events
@@ -121,10 +136,15 @@ type delivery struct {
 	args  socketio.Args
 	meta  *meta // of a room's event, else nil
 
-	err    error // of a room's leftEvent
-	conn   *conn // where it came from
-	ackID  uint64
-	wanted bool // the server wants an ack
+	err      error       // of a room's leftEvent
+	dead     *queue.Dead // of deadEvent
+	named    string      // what a room's handlers know it by, if not by event
+	presence *PresenceEvent
+	typing   *Typing
+	signal   *signalMeta
+	conn     *conn // where it came from
+	ackID    uint64
+	wanted   bool // the server wants an ack
 }
 
 // raw makes the event of a room of it.
@@ -208,6 +228,19 @@ func (r *registry) remove(event string, h *handler) bool {
 		r.handlers[event] = list
 	}
 	return true
+}
+
+// clear takes out all handlers of an event.
+func (r *registry) clear(event string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range []string{event, signalPrefix + event} {
+		for _, h := range r.handlers[name] {
+			h.off.Store(true)
+		}
+		delete(r.handlers, name)
+	}
+	delete(r.answers, event)
 }
 
 func (r *registry) handle(event string, fn func(context.Context, socketio.Args) (socketio.Args, error)) (off func()) {

@@ -130,6 +130,7 @@ func (c *conn) packet(p socketio.Packet) error {
 	}
 	switch p.Type {
 	case socketio.Ack, socketio.BinaryAck:
+		c.greet()
 		if fn := c.forget(p.ID); fn != nil {
 			args, err := p.AckArgs()
 			fn(args, err)
@@ -143,10 +144,17 @@ func (c *conn) packet(p socketio.Packet) error {
 
 // admit makes it known that the server has let the socket in.
 func (c *conn) admit() {
+	if !c.s.ours(c) {
+		c.fail(&localError{errAnotherUser})
+		return
+	}
 	c.opening()
 	c.live = time.Now()
 	c.auth = nil
 	c.s.up(c)
+	if c.s.cfg.Queue != nil {
+		c.tasks.Go(c.sendQueue)
+	}
 }
 
 // event puts an event in the queue of the handlers, after the socket itself
@@ -171,16 +179,19 @@ func (c *conn) event(p socketio.Packet) error {
 	case "room:left":
 		c.s.removed(c, args)
 	}
+	c.greet()
 	d.meta = metaOf(args)
 	if d.meta != nil {
 		var fresh bool
 		if it.room, fresh = c.s.expected(c, d.meta); !fresh {
 			return nil
 		}
+	} else {
+		it.room = c.s.beside(c, d)
 	}
 	switch err := c.s.inbox.push(it, c.ctx.Done()); {
 	case err == nil:
-		if it.room != nil {
+		if it.room != nil && d.meta != nil {
 			c.s.arrived(it.room, d.meta.position())
 		}
 		return nil
@@ -188,6 +199,15 @@ func (c *conn) event(p socketio.Packet) error {
 		return nil // nobody listens any more, but the goodbye is still to be read
 	default:
 		return &over{err}
+	}
+}
+
+// greet notes that the first packet after CONNECT has come: a Holdfast
+// server's is auth:session.
+func (c *conn) greet() {
+	if !c.greets {
+		c.greets = true
+		close(c.greeted)
 	}
 }
 
@@ -203,6 +223,13 @@ func (c *conn) signedIn(args socketio.Args) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.session = &session
+	if _, known := c.s.client.present(); known {
+		return
+	}
+	c.user = session.User.ID
+	if c.s.ownLocked(c.user) {
+		c.hangUp(&localError{errAnotherUser}, 1000) // it was asked for the other's rooms
+	}
 }
 
 // announced takes note of auth:closing: it says more than the close frame.

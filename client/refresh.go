@@ -95,12 +95,14 @@ func (c *conn) expiring(args socketio.Args) {
 }
 
 // refreshLocked starts to renew the token in band, unless that is under way or
-// can't be done. The caller holds s.mu, and is the reader.
+// can't be done. Without a reason only a newer token is presented. The caller
+// holds s.mu, and is the reader or a task, or has seen that s.conn is c.
 func (c *conn) refreshLocked(reason *holdfast.Error) bool {
 	if c.s.client.cfg.Source == nil || c.session == nil || !c.session.Has("refresh") {
 		return false
 	}
 	if c.refreshing {
+		c.newer = c.newer || reason == nil
 		return true
 	}
 	c.refreshing = true
@@ -109,6 +111,10 @@ func (c *conn) refreshLocked(reason *holdfast.Error) bool {
 		c.s.mu.Lock()
 		defer c.s.mu.Unlock()
 		c.refreshing = false
+		if c.newer {
+			c.newer = false
+			c.refreshLocked(nil)
+		}
 	})
 	return true
 }
@@ -143,6 +149,9 @@ func (c *conn) renewOnce(reason *holdfast.Error) error {
 	src, used := c.s.client.cfg.Source, c.token()
 	t, err := src.Token(c.ctx)
 	if err == nil && t.Access == used.Access {
+		if reason == nil {
+			return nil
+		}
 		t, err = tokens.Renew(c.ctx, src, used, reason)
 	}
 	if err != nil {

@@ -20,6 +20,11 @@ type JoinOptions struct {
 	OnReset func(ctx context.Context, r Reset)
 	// OnLeft is as with Room.OnLeft.
 	OnLeft func(ctx context.Context, err error)
+	// OnPresence is as with Room.OnPresence.
+	OnPresence func(ctx context.Context, e PresenceEvent)
+	// Presence is set as with Room.SetPresence, as the room is entered; nil
+	// leaves it as it is.
+	Presence any
 }
 
 // Reset says that events of a room were missed and are gone from its history:

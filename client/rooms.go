@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -30,6 +32,11 @@ type room struct {
 	asked    bool               // a join is under way on the present connection
 	settled  bool               // it was a member once, or was joined before Connect
 	tries    int                // refusals in a row
+
+	presence json.RawMessage // what others are to see; nil: nothing was set
+	told     json.RawMessage // what the server was told, on the present connection
+	typed    time.Time       // when it was told that this user types
+	typers   map[string]*time.Timer
 }
 
 // waiter is a Join under way.
@@ -63,11 +70,25 @@ func (s *Socket) Join(ctx context.Context, name string, o JoinOptions) (*Room, e
 	if o.OnLeft != nil {
 		h.OnLeft(o.OnLeft)
 	}
+	if o.OnPresence != nil {
+		h.OnPresence(o.OnPresence)
+	}
+	var presence json.RawMessage
+	if o.Presence != nil {
+		raw, err := json.Marshal(o.Presence)
+		if err != nil {
+			return nil, holdfast.Errorf(holdfast.InvalidArgument, "presence: %w", err)
+		}
+		presence = raw
+	}
 
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return nil, ErrClosed
+	}
+	if user, known := s.client.present(); known {
+		s.ownLocked(user)
 	}
 	r := s.rooms[name]
 	if r == nil {
@@ -82,6 +103,7 @@ func (s *Socket) Join(ctx context.Context, name string, o JoinOptions) (*Room, e
 	if r.position != nil {
 		h.position = *r.position
 	}
+	s.appearLocked(r, presence)
 	if r.member || s.run == nil {
 		r.settled = true
 		s.mu.Unlock()
@@ -110,6 +132,17 @@ func (s *Socket) Join(ctx context.Context, name string, o JoinOptions) (*Room, e
 	return nil, ctx.Err()
 }
 
+// appearLocked notes what a Join says of this user.
+func (s *Socket) appearLocked(r *room, presence json.RawMessage) {
+	if presence == nil {
+		return
+	}
+	r.presence = presence
+	if r.member && s.conn != nil {
+		s.presentLocked(s.conn, r, nil)
+	}
+}
+
 // Leave ends this holder's part of the room: its handlers are called no more,
 // but for one that is running. When the last holder leaves, the server is told,
 // without waiting for its answer; where there is no connection there is nothing
@@ -133,6 +166,7 @@ func (s *Socket) leaveLocked(h *Room) {
 		return
 	}
 	delete(s.rooms, r.name)
+	r.quiet()
 	if c := s.conn; c != nil {
 		c.forgetRetry(r)
 		if r.member || r.asked {
@@ -179,6 +213,9 @@ func (s *Socket) up(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conn = c
+	if _, known := s.client.present(); known {
+		s.ownLocked(c.user)
+	}
 	s.setLocked(Change{State: Connected})
 	select {
 	case <-c.run.up:
@@ -186,7 +223,7 @@ func (s *Socket) up(c *conn) {
 		close(c.run.up)
 	}
 	for _, r := range s.rooms {
-		r.member, r.asked, r.tries = false, false, 0
+		r.member, r.asked, r.tries, r.told, r.typed = false, false, 0, nil, time.Time{}
 	}
 	s.askMoreLocked(c)
 }
@@ -217,18 +254,24 @@ func (s *Socket) askLocked(c *conn, r *room) {
 	if r.asked || r.member || c.leaving[r.name] || c.retries[r] != nil {
 		return
 	}
+	if c.told && s.owned && s.owner != c.user {
+		return // the next connection will be theirs
+	}
 	r.asked = true
 	ask := struct {
-		Room  string             `json:"room"`
-		Since *holdfast.Position `json:"since,omitempty"`
-	}{r.name, r.position}
+		Room     string             `json:"room"`
+		Since    *holdfast.Position `json:"since,omitempty"`
+		Presence json.RawMessage    `json:"presence,omitempty"`
+	}{r.name, r.position, r.presence}
+	r.told = r.presence
 	c.askNow("room:join", ask, func(args socketio.Args, err error) { s.joined(c, r, args, err) })
 }
 
 // joinAck is the data of the ack of room:join.
 type joinAck struct {
-	Room      string `json:"room"`
-	Recovered *bool  `json:"recovered"`
+	Room      string    `json:"room"`
+	Recovered *bool     `json:"recovered"`
+	Presence  []Present `json:"presence"`
 	holdfast.Position
 }
 
@@ -261,7 +304,21 @@ func (s *Socket) joined(c *conn, r *room, args socketio.Args, err error) {
 	r.member, r.settled, r.tries = true, true, 0
 	missed := ack.Recovered != nil && !*ack.Recovered
 	s.settleLocked(r, ack.Position, missed)
+	s.presentLocked(c, r, ack.Presence)
 	r.answer(nil)
+}
+
+// presentLocked tells who is in a room that was entered, and the server what
+// was set meanwhile.
+func (s *Socket) presentLocked(c *conn, r *room, users []Present) {
+	if users != nil {
+		d := &delivery{event: presenceEvent, presence: &PresenceEvent{Room: r.name, Kind: PresenceSync, Users: users}}
+		s.inbox.pushNow(item{d: d, room: r, notice: true, size: itemCost * (1 + len(users))})
+	}
+	if !bytes.Equal(r.told, r.presence) {
+		r.told = r.presence
+		c.askNow("presence:update", presenceUpdate{r.name, r.presence}, func(socketio.Args, error) {})
+	}
 }
 
 // settleLocked notes where a room stands after a join.
@@ -339,6 +396,7 @@ func (c *conn) forgetRetry(r *room) {
 func (s *Socket) expelLocked(r *room, err error) {
 	delete(s.rooms, r.name)
 	r.member, r.asked = false, false
+	r.quiet()
 	r.answer(err)
 	if r.settled {
 		s.inbox.pushNow(item{d: &delivery{event: leftEvent, err: err}, room: r, notice: true, size: itemCost})
@@ -406,6 +464,7 @@ func (s *Socket) dropWaitingLocked(err error) {
 	for name, r := range s.rooms {
 		r.answer(err)
 		if len(r.holders) == 0 {
+			r.quiet()
 			delete(s.rooms, name)
 		}
 	}
@@ -414,6 +473,9 @@ func (s *Socket) dropWaitingLocked(err error) {
 // dropLocked forgets all rooms, for good.
 func (s *Socket) dropLocked(err error) {
 	s.dropWaitingLocked(err)
+	for _, r := range s.rooms {
+		r.quiet()
+	}
 	clear(s.rooms)
 }
 
@@ -431,6 +493,10 @@ func (r *room) answer(err error) {
 // current returns the connection to send on, nil if there is none.
 func (s *Socket) current() *conn {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn
+	c := s.conn
+	s.mu.Unlock()
+	if c != nil && !s.ours(c) {
+		return nil // somebody else has signed in: nothing goes out in the old name
+	}
+	return c
 }

@@ -30,17 +30,23 @@ type Socket struct {
 	watchers []chan Change
 	run      *run  // nil while stopped
 	conn     *conn // nil unless connected
-	started  bool  // the goroutine of the handlers was started
+	emits    map[string]*waitingEmit
+	owner    string // whose the rooms are, if owned
+	owned    bool
+	user     string // of the last connection, if seen, where the Source doesn't tell
+	seen     bool
+	started  bool // the goroutine of the handlers was started
 	rooms    map[string]*room
 }
 
 // run is the time from a Connect to the end of its attempts.
 type run struct {
-	ctx  context.Context
-	stop context.CancelCauseFunc
-	up   chan struct{} // closed at the first connection
-	done chan struct{} // closed at the end
-	err  error         // why it ended; set before done is closed
+	ctx   context.Context
+	stop  context.CancelCauseFunc
+	hurry chan struct{} // has one element when the wait before an attempt is to end
+	up    chan struct{} // closed at the first connection
+	done  chan struct{} // closed at the end
+	err   error         // why it ended; set before done is closed
 }
 
 func newSocket(c *Client, namespace string) *Socket {
@@ -56,7 +62,7 @@ func newSocket(c *Client, namespace string) *Socket {
 	q.Set("transport", "websocket")
 	u.RawQuery = q.Encode()
 
-	s := &Socket{client: c, cfg: c.cfg.Socket, ns: namespace, url: u.String(), done: make(chan struct{}), rooms: make(map[string]*room)}
+	s := &Socket{client: c, cfg: c.cfg.Socket, ns: namespace, url: u.String(), done: make(chan struct{}), rooms: make(map[string]*room), emits: make(map[string]*waitingEmit)}
 	s.last.Final = true
 	s.registry.log = c.log
 	s.inbox.init(s.cfg.ReceiveBuffer)
@@ -123,7 +129,7 @@ func (g *givenUp) Error() string { return "client: connecting was given up: " + 
 func (g *givenUp) Unwrap() error { return g.err }
 
 func (s *Socket) startLocked() *run {
-	r := &run{up: make(chan struct{}), done: make(chan struct{})}
+	r := &run{hurry: make(chan struct{}, 1), up: make(chan struct{}), done: make(chan struct{})}
 	r.ctx, r.stop = context.WithCancelCause(context.Background())
 	s.run = r
 	if !s.started {
