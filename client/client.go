@@ -21,10 +21,13 @@ type Client struct {
 	raw   *http.Client    // without, for handshakes
 	own   *http.Transport // nil if the caller gave a client
 	log   *slog.Logger
+	// csrfTurn is held by the call that reads or fetches the CSRF token.
+	csrfTurn chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	sockets map[string]*Socket
 	closed  bool
+	csrf    string // the token, "" for none
 }
 
 // New makes a Client. It fails if BaseURL or an entry of TrustedOrigins is no
@@ -41,7 +44,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("client: BaseURL must not hold credentials: URLs end up in logs")
 	}
 	base.RawQuery, base.Fragment = "", ""
-	c := &Client{cfg: cfg, base: base, log: cfg.Logger, sockets: make(map[string]*Socket)}
+	c := &Client{cfg: cfg, base: base, log: cfg.Logger, sockets: make(map[string]*Socket), csrfTurn: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.Default()
 	}
@@ -50,9 +53,19 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.cfg.Timeout = or(cfg.Timeout, DefaultTimeout)
 	c.cfg.MaxResponse = or(cfg.MaxResponse, DefaultMaxResponse)
+	c.cfg.CSRF = cfg.CSRF.withDefaults()
+	if cfg.Retries == 0 {
+		c.cfg.Retries = DefaultRetries
+	}
 	c.cfg.Socket = cfg.Socket.withDefaults()
 	if !strings.HasPrefix(c.cfg.Socket.Path, "/") {
 		c.cfg.Socket.Path = "/" + c.cfg.Socket.Path
+	}
+
+	for _, t := range c.cfg.Socket.Transports {
+		if t != WebSocket && t != Polling {
+			return nil, fmt.Errorf("client: SocketConfig.Transports: %q is neither %q nor %q", t, WebSocket, Polling)
+		}
 	}
 
 	raw := http.Client{}
@@ -63,7 +76,7 @@ func New(cfg Config) (*Client, error) {
 		raw.Transport = c.own
 	}
 	with := raw
-	with.Transport = &transport{base: raw.Transport, source: cfg.Source, fence: c.fence, header: cfg.Header}
+	with.Transport = &transport{base: raw.Transport, source: cfg.Source, fence: c.fence, header: cfg.Header, csrfHeader: c.csrfHeader()}
 	c.http = &with
 	raw.CheckRedirect = c.fence.stay(raw.CheckRedirect)
 	raw.Timeout = 0 // SocketConfig.ConnectTimeout counts

@@ -15,6 +15,7 @@ import (
 const (
 	DefaultTimeout        = 30 * time.Second
 	DefaultMaxResponse    = 8 << 20
+	DefaultRetries        = 3
 	DefaultSocketPath     = "/socket.io/"
 	DefaultConnectTimeout = 20 * time.Second
 	DefaultWriteTimeout   = 10 * time.Second
@@ -49,6 +50,13 @@ type Config struct {
 	// MaxResponse is how many bytes of an answer a typed call reads. A larger
 	// one is a MessageTooLarge error. Default 8 MiB.
 	MaxResponse int64
+	// Retries is how often a GET, HEAD, OPTIONS, PUT or DELETE is made again that
+	// is answered 503 with Retry-After, each time after that and a random time
+	// (SocketConfig.MinBackoff and MaxBackoff). Default 3; negative: never.
+	Retries int
+	// CSRF is for servers that know their users by a cookie in HTTPClient's
+	// Jar. nil: no CSRF token is sent.
+	CSRF *CSRF
 	// Interceptors see what is sent, in their order, and what is received, in
 	// the opposite one.
 	Interceptors []Interceptor
@@ -66,6 +74,16 @@ type SocketConfig struct {
 	Path string
 	// Query is added to the handshake's URL. URLs end up in logs: no secrets.
 	Query url.Values
+	// TokenParam is the query parameter in which the token goes ("token"), for
+	// servers that want it there. Such URLs end up in the logs of proxies: leave
+	// it empty where the server takes the token in another way.
+	TokenParam string
+	// Transports are the ways to connect, the preferred one first: WebSocket and
+	// Polling. The next one is tried when one can't be opened, a WebSocket twice
+	// in a row; what works is kept. There is no upgrade of a connection from one
+	// to the other. Default: WebSocket, then Polling, for networks that let no
+	// WebSocket through.
+	Transports []string
 	// Auth makes the payload that CONNECT carries, anything that marshals to a
 	// JSON object; nil sends none. The token is the Source's present one, zero
 	// without a Source. Default: {"token": "…"}, none without a token.
@@ -129,6 +147,9 @@ func (c SocketConfig) withDefaults() SocketConfig {
 	c.SendBuffer = or(c.SendBuffer, DefaultSendBuffer)
 	c.AckTimeout = or(c.AckTimeout, DefaultAckTimeout)
 	c.ReceiveBuffer = or(c.ReceiveBuffer, DefaultReceiveBuffer)
+	if len(c.Transports) == 0 {
+		c.Transports = []string{WebSocket, Polling}
+	}
 	if c.Auth == nil {
 		c.Auth = tokenAuth
 	}

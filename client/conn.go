@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -26,7 +26,7 @@ const closeTimeout = 2 * time.Second
 type conn struct {
 	// static after dial
 	s     *Socket
-	ws    *websocket.Conn
+	wire  wire
 	auth  json.RawMessage // payload of CONNECT, nil for none
 	ctx   context.Context // ends when the connection is cut
 	cut   context.CancelFunc
@@ -66,8 +66,8 @@ type conn struct {
 	ended      bool
 }
 
-// dial opens the WebSocket.
-func (s *Socket) dial(ctx context.Context, token tokens.Token, auth any) (*conn, error) {
+// dial opens the connection. extra is added to the query.
+func (s *Socket) dial(ctx context.Context, token tokens.Token, auth any, extra url.Values) (*conn, error) {
 	c := &conn{s: s, used: token, acks: make(map[uint64]func(socketio.Args, error)), retries: make(map[*room]*time.Timer), leaving: make(map[string]bool), greeted: make(chan struct{})}
 	if auth != nil {
 		payload, err := json.Marshal(auth)
@@ -76,19 +76,11 @@ func (s *Socket) dial(ctx context.Context, token tokens.Token, auth any) (*conn,
 		}
 		c.auth = payload
 	}
-	header := s.client.cfg.Header.Clone()
-	if header == nil {
-		header = http.Header{}
-	}
-	ws, resp, err := websocket.Dial(ctx, s.url, &websocket.DialOptions{HTTPClient: s.client.raw, HTTPHeader: header})
+	w, err := s.openWire(ctx, s.paths.transport(), extra)
 	if err != nil {
-		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
-			return nil, refusedHandshake(newError(resp))
-		}
-		return nil, fmt.Errorf("client: %w", unwrapURL(err))
+		return nil, err
 	}
-	ws.SetReadLimit(int64(s.cfg.MaxMessage))
-	c.ws = ws
+	c.wire = w
 	c.decoder.Limits = socketio.Limits{Bytes: s.cfg.MaxMessage}
 	c.ctx, c.cut = context.WithCancel(context.Background())
 	c.out.init(s.cfg.SendBuffer)
@@ -120,7 +112,7 @@ func (c *conn) serve(r *run, attempt context.Context) (ending, tokens.Token) {
 	}
 	c.out.close()
 	c.cut()
-	c.ws.CloseNow()
+	c.wire.cut()
 	c.s.down(c) // from here on nobody adds tasks
 	c.tasks.Wait()
 	err = c.reason(err)
@@ -203,7 +195,7 @@ func (c *conn) write() {
 		if done {
 			if status != 0 {
 				// The reader goes on until the peer's close frame or the cut.
-				_ = c.ws.Close(status, "")
+				c.wire.close(status)
 			}
 			return
 		}
@@ -218,15 +210,7 @@ func (c *conn) write() {
 func (c *conn) writePacket(p outgoing) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.s.cfg.WriteTimeout)
 	defer cancel()
-	if err := c.ws.Write(ctx, websocket.MessageText, p.text); err != nil {
-		return err
-	}
-	for _, b := range p.binary {
-		if err := c.ws.Write(ctx, websocket.MessageBinary, b); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.wire.write(ctx, p)
 }
 
 // send queues a packet, waiting for room.
@@ -244,13 +228,7 @@ func (c *conn) fits(p outgoing) error {
 	c.mu.Lock()
 	limit, whole := c.maxPayload, c.whole
 	c.mu.Unlock()
-	size := len(p.text)
-	for _, b := range p.binary {
-		size = max(size, len(b))
-	}
-	if whole {
-		size = p.size()
-	}
+	size := c.wire.size(p, whole)
 	if limit > 0 && size > limit {
 		return holdfast.Errorf(holdfast.MessageTooLarge, "the message has %d bytes, the server takes %d", size, limit)
 	}

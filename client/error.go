@@ -41,9 +41,10 @@ var (
 	ErrPingTimeout = errors.New("client: ping timeout")
 	// ErrLeft: the room was left while the join was under way.
 	ErrLeft = errors.New("client: room was left")
-	// ErrNotRetried: the call met a 401, its token was refreshed, but the body
-	// can't be read a second time. Call again with a new one.
-	ErrNotRetried = errors.New("client: not retried with the refreshed token: the request's body can't be sent again")
+	// ErrNotRetried: the call met a 401 or CSRF_MISMATCH and the token was
+	// renewed, but the body can't be read a second time. Call again with a new
+	// one.
+	ErrNotRetried = errors.New("client: not retried with the renewed token: the request's body can't be sent again")
 )
 
 // Error is an answer with a status of 300 or more. errors.Is finds its code,

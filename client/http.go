@@ -47,7 +47,10 @@ func NoToken() Option { return func(c *call) { c.noToken = true } }
 // with T = struct{} it is dropped. An answer without a body is the zero T.
 //
 // An answer with a status of 300 or more is an *Error. After a 401 the Source
-// is asked for another token and the call made once more.
+// is asked for another token and the call made once more; after a 403 with
+// CSRF_MISMATCH, where Config.CSRF is set, once with another CSRF token. GET,
+// PUT and DELETE are made again, up to Config.Retries times, after a 503 with
+// Retry-After, unless ctx ends before.
 func Get[T any](ctx context.Context, c *Client, path string, opts ...Option) (T, error) {
 	return do[T](ctx, c, http.MethodGet, path, nil, opts)
 }
@@ -79,7 +82,7 @@ func Delete[T any](ctx context.Context, c *Client, path string, opts ...Option) 
 // Do sends any request with the token, under the same rules as Get, and
 // returns the answer whatever its status. The caller closes its body. The URL
 // is taken as it is: see URL.
-func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.http.Do(req) }
+func (c *Client) Do(req *http.Request) (*http.Response, error) { return c.exchange(req) }
 
 // URL returns the URL of a path: BaseURL with the path appended ("/v1/" and
 // "/todos" make "/v1/todos"). A path that is an absolute URL is returned as it is.
@@ -116,7 +119,7 @@ func do[T any](ctx context.Context, c *Client, method, path string, body any, op
 	if err != nil {
 		return out, err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.exchange(req)
 	if err != nil {
 		return out, unwrapURL(err)
 	}

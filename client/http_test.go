@@ -192,7 +192,7 @@ func TestErrors(t *testing.T) {
 		"304":        {304, nil, ``, holdfast.Error{Code: holdfast.Internal, Message: "Not Modified"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			api(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+			api(t, Config{Retries: -1}, func(w http.ResponseWriter, r *http.Request) {
 				for k, v := range test.header {
 					w.Header()[k] = v
 				}
@@ -398,8 +398,8 @@ func TestOwnTransport(t *testing.T) {
 	if c.own == nil || c.http.Transport.(*transport).base != http.RoundTripper(c.own) {
 		t.Error("no transport of its own")
 	}
-	if s := c.Socket(); s.url != "wss://example.com/rt?EIO=4&transport=websocket&v=2" {
-		t.Error(s.url)
+	if u := c.Socket().address(WebSocket, nil).String(); u != "https://example.com/rt?EIO=4&transport=websocket&v=2" {
+		t.Error(u)
 	}
 	c.Close()
 }

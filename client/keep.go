@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -21,14 +22,25 @@ type refused struct {
 func (s *Socket) keep(r *run) {
 	defer s.follow(r)()
 	rules := newRules(s.cfg)
+	s.paths.refused = 0
 	var pending *refused
-	var err error // of the last attempt that was not cut short
+	var err error   // of the last attempt that was not cut short
+	var first error // of a transport that was refused, while another is tried
 	for {
 		end, token := s.attempt(r, &pending)
 		if r.ctx.Err() == nil {
 			err = end.err
 		}
 		d := rules.after(end)
+		switch {
+		case r.ctx.Err() != nil:
+		case s.paths.after(end, d.stop) && !rules.spent():
+			d, first = decision{}, end.err
+		case d.stop && first != nil && end.blocked():
+			err = first // of the transport that is preferred
+		default:
+			first = nil
+		}
 		switch {
 		case r.ctx.Err() != nil:
 			d.stop = true
@@ -76,17 +88,28 @@ func (s *Socket) attempt(r *run, pending **refused) (ending, tokens.Token) {
 	if err != nil {
 		return ending{err: timedOut(ctx, &sourceError{err})}, token
 	}
-	auth, err := s.cfg.Auth(ctx, token)
+	s.mu.Lock()
+	makeAuth := s.auth
+	s.mu.Unlock()
+	auth, err := makeAuth(ctx, token)
 	if err != nil {
 		return ending{err: timedOut(ctx, &sourceError{fmt.Errorf("client: auth payload: %w", err)})}, token
 	}
-	c, err := s.dial(ctx, token, auth)
+	c, err := s.dial(ctx, token, auth, s.tokenQuery(token))
 	if err != nil {
 		return ending{err: timedOut(ctx, err)}, token
 	}
 	c.user = user
 	_, c.told = s.client.cfg.Source.(sessioned)
 	return c.serve(r, ctx)
+}
+
+// tokenQuery is the token as a parameter of the URL, where that is wanted.
+func (s *Socket) tokenQuery(t tokens.Token) url.Values {
+	if s.cfg.TokenParam == "" || t.Access == "" {
+		return nil
+	}
+	return url.Values{s.cfg.TokenParam: {t.Access}}
 }
 
 var errConnectTimeout = errors.New("client: the server did not admit the socket in time")

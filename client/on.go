@@ -64,16 +64,6 @@ func typed[T any](t Target, fn func(context.Context, T)) func(context.Context, *
 	}
 }
 
-// OnceEvent is OnEvent for the next event of that name alone.
-func OnceEvent[T any](t Target, event string, fn func(ctx context.Context, ev Event[T])) (off func()) {
-	var once func()
-	once = OnEvent(t, event, func(ctx context.Context, ev Event[T]) {
-		once()
-		fn(ctx, ev)
-	})
-	return once
-}
-
 // OnEvent is On for events of rooms, with where they come from. Other events
 // of that name are passed over.
 func OnEvent[T any](t Target, event string, fn func(ctx context.Context, ev Event[T])) (off func()) {

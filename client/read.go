@@ -18,7 +18,7 @@ import (
 func (c *conn) read() error {
 	for {
 		// c.ctx carries no deadline: it is the cut itself.
-		kind, data, err := c.ws.Read(c.ctx)
+		kind, data, err := c.wire.read(c.ctx)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (c *conn) broken(err error) error {
 		c.hangUp(&localError{fmt.Errorf("client: packet from the server: %w", err)}, status)
 	}
 	for {
-		if _, _, err := c.ws.Read(c.ctx); err != nil {
+		if _, _, err := c.wire.read(c.ctx); err != nil {
 			return err
 		}
 	}

@@ -87,7 +87,7 @@ func (r *rules) after(e ending) decision {
 		}
 	}
 	r.attempts++
-	if r.cfg.MaxAttempts > 0 && r.attempts >= r.cfg.MaxAttempts && !e.connected {
+	if r.spent() && !e.connected {
 		return decision{stop: true}
 	}
 	refusal, action := r.action(e.err)
@@ -114,6 +114,9 @@ func (r *rules) after(e ending) decision {
 	}
 	return decision{stop: true}
 }
+
+// spent reports whether there were as many attempts as there may be.
+func (r *rules) spent() bool { return r.cfg.MaxAttempts > 0 && r.attempts >= r.cfg.MaxAttempts }
 
 // action returns what the table says about err, and the refusal in it; nil if
 // it is none.

@@ -311,7 +311,7 @@ func TestPlainRefusals(t *testing.T) {
 					return true
 				}
 				// At first it means a wrong address.
-				s := f.client(Config{}).Socket()
+				s := f.client(Config{Socket: SocketConfig{Transports: []string{WebSocket}}}).Socket()
 				if err := s.Connect(t.Context()); !errors.Is(err, refusal.Read(status, nil, nil).Err.Code) || f.connections() != 1 {
 					t.Errorf("%v, %d connections", err, f.connections())
 				}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"sync"
+
+	"github.com/holdfast-dev/holdfast/tokens"
 )
 
 // Socket is a realtime connection in one namespace of a Socket.IO server. It
@@ -16,7 +19,9 @@ type Socket struct {
 	client *Client
 	cfg    SocketConfig
 	ns     string
-	url    string
+
+	// paths is owned by the run.
+	paths paths
 
 	registry registry
 	inbox    inbox
@@ -30,6 +35,8 @@ type Socket struct {
 	watchers []chan Change
 	run      *run  // nil while stopped
 	conn     *conn // nil unless connected
+	auth     func(ctx context.Context, t tokens.Token) (any, error)
+	query    url.Values
 	emits    map[string]*waitingEmit
 	owner    string // whose the rooms are, if owned
 	owned    bool
@@ -50,20 +57,10 @@ type run struct {
 }
 
 func newSocket(c *Client, namespace string) *Socket {
-	u := url.URL{Scheme: "ws", Host: c.base.Host, Path: c.cfg.Socket.Path}
-	if c.base.Scheme == "https" {
-		u.Scheme = "wss"
-	}
-	q := url.Values{}
-	for name, values := range c.cfg.Socket.Query {
-		q[name] = values
-	}
-	q.Set("EIO", "4")
-	q.Set("transport", "websocket")
-	u.RawQuery = q.Encode()
-
-	s := &Socket{client: c, cfg: c.cfg.Socket, ns: namespace, url: u.String(), done: make(chan struct{}), rooms: make(map[string]*room), emits: make(map[string]*waitingEmit)}
+	s := &Socket{client: c, cfg: c.cfg.Socket, ns: namespace, done: make(chan struct{}), rooms: make(map[string]*room), emits: make(map[string]*waitingEmit)}
 	s.last.Final = true
+	s.auth, s.query = s.cfg.Auth, maps.Clone(s.cfg.Query)
+	s.paths.list = s.cfg.Transports
 	s.registry.log = c.log
 	s.inbox.init(s.cfg.ReceiveBuffer)
 	s.ctx, s.cancel = context.WithCancel(context.Background())

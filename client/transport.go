@@ -66,6 +66,8 @@ type transport struct {
 	source tokens.Source     // may be nil
 	fence  fence
 	header http.Header
+	// csrfHeader doesn't leave the fence either.
+	csrfHeader string
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -75,7 +77,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		base = http.DefaultTransport
 	}
 	if !t.fence.within(req.URL) {
-		return base.RoundTrip(outside(req))
+		return base.RoundTrip(t.outside(req))
 	}
 	k, _ := req.Context().Value(callKey{}).(*call)
 	out := req.Clone(req.Context())
@@ -98,12 +100,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // outside returns the request without anything that is ours: cookies, and on
 // a redirect also the headers that http.Client copied from the first request.
-func outside(req *http.Request) *http.Request {
+func (t *transport) outside(req *http.Request) *http.Request {
 	out := req.Clone(req.Context())
 	out.Header.Del("Cookie")
 	if req.Response != nil {
 		out.Header.Del("Authorization")
-		out.Header.Del("X-Csrf-Token")
+		out.Header.Del(t.csrfHeader)
 	}
 	return out
 }
