@@ -54,7 +54,7 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 			closeBody(req)
 			return nil, err
 		}
-		resp, err := c.http.Do(req)
+		resp, err := c.http.Do(req.Clone(req.Context())) // which adds cookies to what it is given
 		if err != nil {
 			return nil, err
 		}

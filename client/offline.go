@@ -231,11 +231,11 @@ func (c *conn) drain(lane queue.Lane, ids bool) error {
 		if !done {
 			return c.ctx.Err()
 		}
+		c.s.settleEmit(it.ID, r) // before Gone tells less
 		// What was acknowledged is taken out even if the connection ends now.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), withdrawTimeout)
 		was, err := q.Remove(ctx, it.ID, cause)
 		cancel()
-		c.s.settleEmit(it.ID, r)
 		if was && cause != nil {
 			c.s.registry.log.Warn("a queued event was refused for good", "event", it.Event, "id", it.ID, "err", cause)
 			dead := &queue.Dead{Item: it, Code: cause.Code, Message: cause.Message, Died: time.Now()}
