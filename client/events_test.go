@@ -32,7 +32,7 @@ func runSocket(t *testing.T, cfg Config, script func(p *peer), setup func(s *Soc
 }
 
 // L50: what handlers see, and in which order.
-func TestHandlers(t *testing.T) {
+func TestL50Handlers(t *testing.T) {
 	type todo struct {
 		Title string `json:"title"`
 	}
@@ -72,7 +72,7 @@ func TestHandlers(t *testing.T) {
 	})
 }
 
-func TestHandlerPanics(t *testing.T) {
+func TestL50HandlerPanics(t *testing.T) {
 	var got list[string]
 	var log bytes.Buffer
 	runSocket(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(p *peer) {
@@ -96,7 +96,7 @@ func TestHandlerPanics(t *testing.T) {
 	})
 }
 
-func TestOffInsideHandler(t *testing.T) {
+func TestL50OffInsideHandler(t *testing.T) {
 	var got list[string]
 	runSocket(t, Config{}, func(p *peer) {
 		p.admit()
@@ -210,7 +210,7 @@ func TestReceiveBufferDeadlock(t *testing.T) {
 	})
 }
 
-func TestCloseInsideHandler(t *testing.T) {
+func TestL45CloseInsideHandler(t *testing.T) {
 	var got list[string]
 	bubble(t, func(p *peer) {
 		p.admit()

@@ -60,7 +60,7 @@ func TestNewErrors(t *testing.T) {
 }
 
 // L31
-func TestURL(t *testing.T) {
+func TestL31URL(t *testing.T) {
 	for _, test := range []struct{ base, path, want string }{
 		{"http://a/api/v1/", "/todos", "http://a/api/v1/todos"},
 		{"http://a/api/v1", "todos", "http://a/api/v1/todos"},
@@ -167,7 +167,7 @@ func TestAnswerBounds(t *testing.T) {
 }
 
 // L36
-func TestErrors(t *testing.T) {
+func TestL36Errors(t *testing.T) {
 	for name, test := range map[string]struct {
 		status int
 		header http.Header
@@ -223,7 +223,7 @@ func TestErrors(t *testing.T) {
 }
 
 // L01 to L03 and L32, as far as a request goes.
-func TestUnauthorized(t *testing.T) {
+func TestL32Unauthorized(t *testing.T) {
 	type seen struct{ token, body string }
 	var calls list[seen]
 	serve := func(good string) http.HandlerFunc {
@@ -332,7 +332,7 @@ func TestUnauthorized(t *testing.T) {
 }
 
 // L30
-func TestFence(t *testing.T) {
+func TestL30Fence(t *testing.T) {
 	var calls list[string]
 	serve := func(w http.ResponseWriter, r *http.Request) {
 		calls.add(fmt.Sprint(r.Host, r.URL.Path, " ", r.Header.Get("Authorization"), r.Header.Get("Cookie"), r.Header.Get("X-Csrf-Token"), r.Header.Get("X-Own")))
@@ -377,7 +377,7 @@ func TestFence(t *testing.T) {
 
 // L30: the handshake doesn't follow to another origin, where CONNECT would
 // carry the token.
-func TestHandshakeRedirect(t *testing.T) {
+func TestL30HandshakeRedirect(t *testing.T) {
 	api(t, Config{Source: tokens.Static("abc"), Socket: SocketConfig{MaxAttempts: 1}}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Host == "evil.test" {
 			t.Error("the handshake went elsewhere")

@@ -35,7 +35,7 @@ func expire(asked *list[string], answers ...string) func(p *peer) {
 const refreshed = `{"ok":true,"data":{"expiresAt":946684920000,"expiresIn":120}}`
 
 // L40
-func TestRefreshInBand(t *testing.T) {
+func TestL40RefreshInBand(t *testing.T) {
 	var asked list[string]
 	bubble(t, expire(&asked, refreshed), func(t *testing.T, f *fake) {
 		src := &source{}
@@ -171,7 +171,7 @@ func TestRefresh(t *testing.T) {
 }
 
 // L41: a plain Socket.IO server gets the new token by a new connection.
-func TestRefreshPlain(t *testing.T) {
+func TestL41RefreshPlain(t *testing.T) {
 	var asked list[string]
 	bubble(t, func(p *peer) {
 		p.admit()

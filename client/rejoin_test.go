@@ -14,7 +14,7 @@ import (
 )
 
 // L48: what was missed comes in order, once, before live events; or a reset.
-func TestRejoin(t *testing.T) {
+func TestL48Rejoin(t *testing.T) {
 	j := &joinable{}
 	j.joined = func(p *peer, room string) { p.publish(room, 11, "11"); p.publish(room, 12, "12") }
 	j.answer = func(p *peer, id, room, payload string) bool {
@@ -116,7 +116,7 @@ func TestRejoinWithFullInbox(t *testing.T) {
 
 // A refused rejoin: told to the holders at once or, where it may pass, after a
 // few tries.
-func TestRejoinRefused(t *testing.T) {
+func TestL47RejoinRefused(t *testing.T) {
 	for code, want := range map[holdfast.Code]int{
 		holdfast.Forbidden:    1,
 		holdfast.NotFound:     1,

@@ -123,7 +123,7 @@ func TestRoomEvents(t *testing.T) {
 }
 
 // L46: joined before, during and after the connection; twice; left once.
-func TestRoomHolders(t *testing.T) {
+func TestL46RoomHolders(t *testing.T) {
 	j := &joinable{}
 	bubble(t, j.script, func(t *testing.T, f *fake) {
 		s := f.client(Config{}).Socket()
@@ -191,7 +191,7 @@ func TestRoomHolders(t *testing.T) {
 }
 
 // L47
-func TestJoinRefused(t *testing.T) {
+func TestL47JoinRefused(t *testing.T) {
 	for _, info := range holdfast.Codes() {
 		j := &joinable{answer: func(p *peer, id, room, payload string) bool { p.no(id, string(info.Code)); return true }}
 		rooms(t, j, func(t *testing.T, f *fake, s *Socket) {

@@ -47,7 +47,7 @@ var ways = []struct {
 }
 
 // L43: each code, each way.
-func TestCodes(t *testing.T) {
+func TestL43Codes(t *testing.T) {
 	for _, way := range ways {
 		for _, info := range holdfast.Codes() {
 			if !way.applies(info) {
@@ -137,7 +137,7 @@ func lastChange(s *Socket) Change {
 }
 
 // A server that refuses every token: L11, and no loop.
-func TestRefusedForEver(t *testing.T) {
+func TestL11RefusedForEver(t *testing.T) {
 	for code, want := range map[holdfast.Code]int{
 		holdfast.Unauthenticated:        1,
 		holdfast.TokenExpired:           maxRenewals,
@@ -165,7 +165,7 @@ func TestRefusedForEver(t *testing.T) {
 }
 
 // A fixed token that expires is a clear terminal error (L12).
-func TestStaticExpires(t *testing.T) {
+func TestL12StaticExpires(t *testing.T) {
 	bubble(t, func(p *peer) {
 		p.hello()
 		p.send(`44{"message":"Unauthorized: token expired","data":{"code":"TOKEN_EXPIRED"}}`)
@@ -183,7 +183,7 @@ func TestStaticExpires(t *testing.T) {
 }
 
 // A refresh that fails in passing doesn't end the socket (L03).
-func TestRefreshFails(t *testing.T) {
+func TestL03RefreshFails(t *testing.T) {
 	bubble(t, func(p *peer) {
 		p.hello()
 		if p.auth == `{"token":"t0"}` {
@@ -328,7 +328,7 @@ func TestPlainRefusals(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
+func TestL44Backoff(t *testing.T) {
 	r := rules{cfg: SocketConfig{}.withDefaults(), random: func() float64 { return 0.999999999 }}
 	cut := ending{err: io.EOF}
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {

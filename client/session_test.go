@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/client/queue"
@@ -391,5 +394,136 @@ func TestL19Activity(t *testing.T) {
 		if e := <-events; e.Kind != tokens.InactivityTimeout || sock.State() != Connected {
 			t.Errorf("%+v, %v", e, sock.State())
 		}
+	})
+}
+
+// L40: an ack in flight arrives over the refresh, and no event is lost.
+func TestL40AckInFlight(t *testing.T) {
+	bubble(t, func(p *peer) {
+		p.admitAs("ann")
+		slow, _, _ := p.event()
+		p.send(`42["tick",1]`)
+		id, name, arg := p.event()
+		if name != "auth:refresh" || string(arg) != `{"token":"ann-2"}` {
+			p.Errorf("%s %s", name, arg)
+		}
+		p.send(`42["tick",2]`)
+		p.ok(id, `{"expiresAt":1,"expiresIn":1}`)
+		p.send(`42["tick",3]`)
+		p.ok(slow, `"late"`)
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		m := manager(t, "ann", nil)
+		defer m.Close()
+		s := f.client(Config{Source: m}).Socket()
+		defer s.Close()
+		var ticks list[int]
+		On(s, "tick", func(_ context.Context, n int) { ticks.add(n) })
+		mustConnect(t, s)
+		answer := make(chan string, 1)
+		go func() {
+			v, err := EmitAck[string](t.Context(), s, "slow", nil)
+			answer <- fmt.Sprint(v, err)
+		}()
+		time.Sleep(time.Second)
+		signIn(t, m, "ann", 2)
+		if got := <-answer; got != "late<nil>" && got != "late <nil>" {
+			t.Error(got)
+		}
+		synctest.Wait()
+		if ticks.String() != "[1 2 3]" || f.connections() != 1 {
+			t.Error(&ticks, f.connections())
+		}
+	})
+}
+
+// L43: the close codes of the row by their bare numbers, and L20 among them.
+func TestL43Numbers(t *testing.T) {
+	for _, row := range []struct {
+		status      websocket.StatusCode
+		stops       bool
+		refusals    int           // of the token, if the server goes on closing
+		connections int           // with one close
+		wait        time.Duration // at most, before the second
+	}{
+		{4001, true, 1, 2, 0},
+		{4002, true, maxRenewals, 2, 0},
+		{4003, true, 0, 1, 0},
+		{4008, false, 0, 2, time.Second},
+		{4009, false, 0, 2, time.Second},
+		{4010, false, 0, 2, time.Second},
+		{1001, false, 0, 2, time.Second},
+		{1002, true, 0, 1, 0},
+		{1009, true, 0, 1, 0},
+		{1011, false, 0, 2, time.Second},
+	} {
+		for _, always := range []bool{false, true} {
+			t.Run(fmt.Sprint(row.status, always), func(t *testing.T) {
+				bubble(t, func(p *peer) {
+					p.admit()
+					if p.n == 1 || always {
+						p.close(row.status, "")
+						return
+					}
+					p.idle()
+				}, func(t *testing.T, f *fake) {
+					src := &source{}
+					s := f.connect(Config{Source: src})
+					time.Sleep(time.Hour)
+					last := lastChange(s)
+					if always {
+						if last.Final != row.stops || len(src.refusals()) != row.refusals || !row.stops && f.connections() < 100 {
+							t.Errorf("%+v, %d connections, refused %v", last, f.connections(), src.refusals())
+						}
+						return
+					}
+					if f.connections() != row.connections || last.Final != (row.connections == 1) {
+						t.Errorf("%+v, %d connections", last, f.connections())
+					}
+					if at := f.times(); len(at) == 2 && at[1].Sub(at[0]) > row.wait {
+						t.Errorf("came back after %v", at[1].Sub(at[0]))
+					}
+				})
+			})
+		}
+	}
+}
+
+// L20: stale permissions renew the token, of requests and of sockets, and sign
+// nobody out.
+func TestL20StalePermissions(t *testing.T) {
+	bubble(t, func(p *peer) {
+		p.hello()
+		if p.auth == `{"token":"ann-1"}` {
+			p.send(`44{"message":"Unauthorized: stale","data":{"code":"PERMISSION_VERSION_STALE"}}`)
+		} else {
+			p.send(`40{"sid":"x"}`)
+		}
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		n := 1
+		refresh := func(context.Context, tokens.Session) (tokens.Session, error) { n++; return sessionOf("ann", n), nil }
+		f.before = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/x" {
+				return false
+			}
+			if r.Header.Get("Authorization") == "Bearer ann-2" {
+				w.WriteHeader(401)
+				fmt.Fprint(w, `{"error":"Stale","code":"PERMISSION_VERSION_STALE"}`)
+			}
+			return true
+		}
+		m := manager(t, "ann", refresh)
+		defer m.Close()
+		c := f.client(Config{Source: m})
+		mustConnect(t, c.Socket())
+		time.Sleep(5 * time.Second)
+		if _, err := Get[struct{}](t.Context(), c, "/x"); err != nil {
+			t.Error(err)
+		}
+		if !m.SignedIn() || n != 3 {
+			t.Error(m.SignedIn(), n)
+		}
+		c.Close()
 	})
 }

@@ -111,7 +111,7 @@ func TestSourceErrors(t *testing.T) {
 }
 
 // L44
-func TestReconnect(t *testing.T) {
+func TestL44Reconnect(t *testing.T) {
 	bubble(t, func(p *peer) { p.admit(); p.idle() }, func(t *testing.T, f *fake) {
 		s := f.connect(Config{})
 		changes, stop := s.Changes(1000)
@@ -181,7 +181,7 @@ func TestPingTimeout(t *testing.T) {
 }
 
 // Each attempt reads the token anew (L42).
-func TestTokenAtEachAttempt(t *testing.T) {
+func TestL42TokenAtEachAttempt(t *testing.T) {
 	var got list[string]
 	bubble(t, func(p *peer) {
 		p.admit()
@@ -266,7 +266,7 @@ func TestMaxAttempts(t *testing.T) {
 }
 
 // L45
-func TestCloseDuringConnect(t *testing.T) {
+func TestL45CloseDuringConnect(t *testing.T) {
 	for name, script := range map[string]func(p *peer){
 		"no handshake": func(p *peer) { p.idle() },
 		"no admission": func(p *peer) { p.hello(); p.idle() },
