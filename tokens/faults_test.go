@@ -367,3 +367,48 @@ func TestInterfaces(t *testing.T) {
 		t.Error("no Sessions")
 	}
 }
+
+// What could not be written is older than what others have written since.
+func TestALateWriteReplacesNothing(t *testing.T) {
+	store := newHooked()
+	bubble(t, Config{Store: store, NoSync: true}, &issuer{}, func(t *testing.T, m *Manager, e *events) {
+		other := manager(t, Config{Store: store.Memory})
+		store.set("swap", func() error { return errors.New("full") })
+		_ = m.SetTokens(t.Context(), Session{Access: "c", User: holdfast.User{ID: "cid"}})
+		if err := other.SetTokens(t.Context(), Session{Access: "b", User: holdfast.User{ID: "bob"}}); err != nil {
+			t.Fatal(err)
+		}
+		store.set("swap", nil)
+		time.Sleep(2 * storeRetry)
+		synctest.Wait()
+		if m.User().ID != "bob" || other.User().ID != "bob" {
+			t.Errorf("%v and %v are signed in", m.User(), other.User())
+		}
+		e.expect(t, "sign-in error sign-in(remote)")
+	})
+}
+
+// A sign-out that could not be written stands, though another process goes on
+// with the same login; and reaches it when it is written.
+func TestASignOutThatIsNotWritten(t *testing.T) {
+	store, i := newHooked(), &issuer{}
+	bubble(t, Config{Store: store}, i, func(t *testing.T, m *Manager, e *events) {
+		other := manager(t, Config{Store: store.Memory, Refresh: i.refresh})
+		store.set("swap", func() error { return errors.New("full") })
+		_ = m.Clear(t.Context())
+		if err := other.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if m.SignedIn() {
+			t.Error("signed in again by another's refresh")
+		}
+		store.set("swap", nil)
+		time.Sleep(2 * storeRetry)
+		synctest.Wait()
+		if kept, _ := store.Load(t.Context()); kept != nil || m.SignedIn() || other.SignedIn() {
+			t.Errorf("%v is kept; signed in %v, %v", kept, m.SignedIn(), other.SignedIn())
+		}
+		e.expect(t, "sign-out error")
+	})
+}

@@ -47,14 +47,15 @@ func (m *Manager) begin() {
 	m.urgent = kept != nil && m.noted(noteRefresh) == fingerprint(kept)
 }
 
-// flush puts into the store what is in memory, whatever is there. Whoever has
-// changed the memory has raised pending with it.
-func (m *Manager) flush(ctx context.Context) error {
+// flush puts into the store what is in memory: whatever is there, for it is
+// news; again, for a write that failed before, only where others have written
+// nothing since. Whoever calls it has raised pending, with what he changed.
+func (m *Manager) flush(ctx context.Context, again bool) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	err := m.take(ctx)
 	if err == nil {
-		err = m.overwrite(ctx)
+		err = m.overwrite(ctx, again)
 		m.give()
 	}
 	m.mu.Lock()
@@ -70,7 +71,7 @@ func (m *Manager) flush(ctx context.Context) error {
 
 // overwrite makes the store keep what is in memory by now, which may be more
 // recent than what the caller has put there. It needs the turn.
-func (m *Manager) overwrite(ctx context.Context) (err error) {
+func (m *Manager) overwrite(ctx context.Context, again bool) (err error) {
 	for range writeTries {
 		m.mu.Lock()
 		seen, want := m.seen, m.wantLocked()
@@ -81,9 +82,13 @@ func (m *Manager) overwrite(ctx context.Context) (err error) {
 			break
 		}
 		m.mu.Lock()
+		theirs := err == nil && again && !same(now, want) && !m.signedOutLocked(now)
+		if theirs && m.pending == 1 { // this one
+			m.takeOverLocked(now)
+		}
 		m.seen = now
 		m.mu.Unlock()
-		if err == nil && same(now, want) {
+		if theirs || err == nil && same(now, want) {
 			return nil
 		}
 		if err != nil {
@@ -95,6 +100,12 @@ func (m *Manager) overwrite(ctx context.Context) (err error) {
 	}
 	m.fail(err)
 	return err
+}
+
+// signedOutLocked reports whether a session is of the login that was signed out
+// here, which the store was not told of yet.
+func (m *Manager) signedOutLocked(kept *Session) bool {
+	return m.dirty && m.held == nil && kept != nil && m.seen != nil && sameLogin(kept, m.seen)
 }
 
 // wantLocked is what the store should keep.
@@ -120,7 +131,7 @@ func (m *Manager) flushDirty(now time.Time) time.Duration {
 	}
 	m.pending++
 	m.mu.Unlock()
-	_ = m.flush(context.WithoutCancel(m.ctx)) // which has told of it
+	_ = m.flush(context.WithoutCancel(m.ctx), true) // which has told of it
 	return storeRetry
 }
 
@@ -227,10 +238,12 @@ func (m *Manager) apply(kept *Session, signedOut, refreshing string) {
 	news := !same(kept, m.seen)
 	// A sign-out is news even where the store had nothing.
 	news = news || kept == nil && signedOut != "" && signedOut != m.signOutNote
-	m.seen, m.signOutNote = kept, signedOut
-	if m.pending > 0 {
+	m.signOutNote = signedOut
+	if m.pending > 0 || m.signedOutLocked(kept) {
+		m.seen = kept
 		return // it is about to be overwritten
 	}
+	m.seen = kept
 	if news {
 		m.takeOverLocked(kept)
 	}

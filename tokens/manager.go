@@ -273,7 +273,7 @@ func (m *Manager) SetTokens(ctx context.Context, s Session) error {
 	m.signInLocked(Event{Kind: SignIn, Session: s})
 	m.mu.Unlock()
 	m.poke()
-	return m.flush(ctx)
+	return m.flush(ctx, false)
 }
 
 // Clear signs out: here at once, whatever else fails; then in the store and, by
@@ -292,7 +292,7 @@ func (m *Manager) Clear(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	m.poke()
-	err := errors.Join(m.flush(ctx), m.noteSignOut(ctx))
+	err := errors.Join(m.flush(ctx, false), m.noteSignOut(ctx))
 	if old != nil && m.cfg.SignOut != nil {
 		if serr := m.cfg.SignOut(ctx, old.Session); serr != nil {
 			m.fail(serr)
