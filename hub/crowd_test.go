@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -216,6 +217,62 @@ func TestCrowdWhileJoining(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stuck is a Sink that takes nothing until it is closed.
+type stuck chan struct{}
+
+func (s stuck) Send(*Frame) bool { <-s; return true }
+
+// What is over before anybody could be told of it is told to nobody, but to who
+// saw it in an answer.
+func TestCrowdUnheard(t *testing.T) {
+	crowded(t, 2, 2, func(t *testing.T, h *Hub, tabs []tab) {
+		sink := make(stuck)
+		slow := openAs(t, h, SessionConfig{ID: "slow", Identity: verbs("", "join"), Sink: sink, Encoder: talkEncoder{}})
+		if _, err := slow.Join(t.Context(), "r", JoinOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = h.Publish(context.Background(), &holdfast.Event{Room: "r", Name: "e"}) }()
+		synctest.Wait()
+		passing := comer(t, h, "v")
+		if j := passing.join(t, "r", JoinOptions{}); j.Viewers != 3 {
+			t.Errorf("the answer has %d", j.Viewers)
+		}
+		tabs[0].strict = false // it hears of an end without a beginning
+		if j := tabs[0].join(t, "r", JoinOptions{}); !j.Already || j.Viewers != 3 {
+			t.Errorf("the repeated answer has %d", j.Viewers)
+		}
+		goes(passing)
+		passing.join(t, "other", JoinOptions{})
+		if users := len(h.rooms["r"].crowd.users); users != 2 {
+			t.Errorf("%d users are kept", users)
+		}
+		close(sink)
+		synctest.Wait()
+		tabs[0].wants(t, "resumed r  2")
+		tabs[1].wants(t, "")
+		passing.wants(t, "")
+
+		// The same without there being too many.
+		goes(tabs[1])
+		tabs[0].wants(t, "leave r u01 U 1")
+		sink = make(stuck)
+		slow.sink = sink
+		slow.Leave("r")
+		if _, err := slow.Join(t.Context(), "r", JoinOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = h.Publish(context.Background(), &holdfast.Event{Room: "r", Name: "e"}) }()
+		synctest.Wait()
+		passing.join(t, "r", JoinOptions{})
+		goes(passing)
+		close(sink)
+		synctest.Wait()
+		tabs[0].wants(t, "")
+		tabs[1].join(t, "r", JoinOptions{})
+		tabs[0].wants(t, "join r u01 U 2")
+	})
 }
 
 // A list has a bound in bytes as well.

@@ -57,7 +57,7 @@ func (r *room) touch(p *present) {
 
 // unsay takes back what touch did. mu is held.
 func (r *room) unsay(p *present) {
-	if p.dirty {
+	if p.dirty && r.talk != nil {
 		p.dirty = false
 		r.talk.dirty = slices.DeleteFunc(r.talk.dirty, func(other *present) bool { return other == p })
 	}
@@ -83,7 +83,7 @@ func (r *room) queue(m *member) {
 
 // unwatch takes back what watch did. mu is held.
 func (r *room) unwatch(m *member) {
-	if m.queued {
+	if m.queued && r.talk != nil {
 		r.talk.views = slices.DeleteFunc(r.talk.views, func(other *member) bool { return other == m })
 		r.tidy()
 	}
@@ -95,7 +95,7 @@ func (r *room) tidy() {
 	if t := r.talk; t != nil && len(t.dirty)+len(t.views)+t.notes.len() == 0 {
 		r.talk = nil
 	}
-	if c := r.crowd; c != nil && len(c.users) == 0 && !c.hushed {
+	if c := r.crowd; c != nil && len(c.users) == 0 {
 		r.crowd = nil
 	}
 }
@@ -119,7 +119,8 @@ func (r *room) stir() {
 // they know, so that what waits is bounded by the users, and a change that is
 // undone before its turn is never heard of. A member begins to be told when
 // nothing is left to be told to the others, with the difference between that and
-// the answer to its join.
+// the answer to its join. While the crowd is paused nothing is told but that: a
+// user's news and who begins to be told wait for the end of it.
 func (r *room) say() bool {
 	t, c := r.talk, r.crowd
 	switch {
