@@ -89,6 +89,12 @@ func (c *Conn) do(ctx context.Context, cmd command, reply func(result any, err e
 			reply(nil, err)
 			return
 		}
+		if cmd.Since != nil {
+			if err := cmd.Since.Check(); err != nil {
+				reply(nil, err)
+				return
+			}
+		}
 		o := hub.JoinOptions{Since: cmd.Since}
 		if string(cmd.Presence) != "null" {
 			o.Presence = cmd.Presence

@@ -101,10 +101,8 @@ func (s *Server) poll(r *http.Request) (*pollAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, room := range rooms {
-		if err := s.mayJoin(r.Context(), &Join{Identity: identity, Room: room}); err != nil {
-			return nil, err
-		}
+	if err := s.mayPoll(r.Context(), identity, rooms); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
@@ -120,6 +118,28 @@ func (s *Server) poll(r *http.Request) (*pollAnswer, error) {
 		return a, nil
 	}
 	return a, s.hold(r.Context(), identity, a)
+}
+
+// mayPoll reports why identity can't hear what is said in the rooms. Where the
+// application is asked about each of them, a user has no more calls under way
+// than polls that wait, and they do not last: it may ask somebody else in turn.
+func (s *Server) mayPoll(ctx context.Context, identity *holdfast.Identity, rooms []string) error {
+	if len(s.hooks.load().join) > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		leave, err := s.asking.enter(identity, func(error) { cancel() })
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
+	for _, room := range rooms {
+		if err := s.mayJoin(ctx, &Join{Identity: identity, Room: room}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkPoll looks at a poll before any work is done on it. Polls have a rate of

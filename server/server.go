@@ -46,6 +46,7 @@ type Server struct {
 	refusals        *guard.Delays[netip.Prefix]
 	unauthenticated counter
 	polls           pollBook
+	asking          pollBook // polls about which the application is asked
 	pollsPerAddress *guard.Limiter[netip.Prefix]
 
 	ids     *eventIDs
@@ -110,7 +111,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("server: what was revoked can't be read: %w", err)
 	}
 	s.unauthenticated.limit = cfg.UnauthenticatedPerAddress
-	s.polls.perUser = cfg.ConnectionsPerUser
+	s.polls.perUser, s.asking.perUser = cfg.ConnectionsPerUser, cfg.ConnectionsPerUser
 	if cfg.AdmissionRate > 0 {
 		limit := guard.LimiterConfig{Rate: rate.Limit(cfg.AdmissionRate), Burst: int(max(1, 5*cfg.AdmissionRate))}
 		s.perAddress = guard.NewLimiter[netip.Prefix](limit)

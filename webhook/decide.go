@@ -33,7 +33,8 @@ type decision struct {
 	Message string        `json:"message"`
 	// RetryAfter is in seconds, for RATE_LIMITED.
 	RetryAfter int `json:"retryAfter"`
-	// Data replaces that of the event, if it is there.
+	// Data replaces that of the event, if it is there. null is as good as
+	// absent: many backends write it for what they do not set.
 	Data json.RawMessage `json:"data"`
 }
 
@@ -89,7 +90,7 @@ func (d *Dispatcher) decide(ctx context.Context, what Type, p Proposal) (changed
 		if err != nil {
 			return nil, err
 		}
-		if what == TypePublish && answer.Data != nil {
+		if what == TypePublish && answer.Data != nil && string(answer.Data) != "null" {
 			p.Data, changed = answer.Data, answer.Data
 		}
 	}

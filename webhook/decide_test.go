@@ -26,7 +26,7 @@ func TestDecide(t *testing.T) {
 	for answer, want := range map[string]struct{ join, publish verdict }{
 		`{"allow":true}`:                      {},
 		`{"allow":true,"data":{"n":2}}`:       {publish: verdict{data: `{"n":2}`}},
-		`{"allow":true,"data":null,"more":1}`: {publish: verdict{data: `null`}},
+		`{"allow":true,"data":null,"more":1}`: {},
 		`{"allow":false}`:                     {verdict{code: holdfast.Forbidden, message: "Not allowed in this room"}, verdict{code: holdfast.Forbidden, message: "Not allowed to publish this"}},
 		`{"allow":false,"data":1,"code":"CONFLICT","message":" taken\n "}`: {verdict{code: holdfast.Conflict, message: "taken"}, verdict{code: holdfast.Conflict, message: "taken"}},
 		`{"allow":false,"code":"RATE_LIMITED","retryAfter":30}`:            {verdict{code: holdfast.RateLimited, retry: 30 * time.Second}, verdict{code: holdfast.RateLimited, retry: 30 * time.Second}},
