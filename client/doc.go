@@ -16,7 +16,9 @@
 //	room, err := sock.Join(ctx, "board-7", client.JoinOptions{})
 //
 // It works with a Holdfast server and, without rooms, with any Socket.IO v5
-// server over WebSocket; docs/protocol.md says what the two say to each other.
+// server; docs/protocol.md says what the two say to each other, docs/client.md
+// how to use this package. With SocketConfig.Queue what is emitted is kept
+// until the server has acknowledged it.
 //
 // # Events
 //
@@ -28,8 +30,8 @@
 //
 // # Cost
 //
-// A connected Socket has three goroutines (reader, writer and handlers), a
-// timer and the WebSocket library's two 4 KiB buffers: about 35 KB in all when
+// A connected Socket has three goroutines (reader, writer and handlers), one
+// more with a queue and one with a Source that has events, a timer and the WebSocket library's two 4 KiB buffers: about 35 KB in all when
 // idle, stacks included, and besides that what waits in its two queues. Each
 // namespace has a connection of its own. A Client without a connected Socket has
 // no goroutine beyond those of http.Transport for idle connections.

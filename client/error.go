@@ -23,8 +23,8 @@ var (
 	// stops; Connect starts it again.
 	ErrSignedOut = errors.New("client: signed out")
 	// ErrQueueFull: the event does not fit into SocketConfig.Queue and was not
-	// kept. It is queue.ErrFull.
-	ErrQueueFull = queue.ErrFull
+	// kept.
+	ErrQueueFull = fmt.Errorf("client: %w", queue.ErrFull)
 	// ErrElsewhere: another socket or process that shares the queue sent the
 	// event and got the ack.
 	ErrElsewhere = errors.New("client: sent and acknowledged by somebody else who shares the queue")

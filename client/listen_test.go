@@ -18,9 +18,13 @@ import (
 func listening(t *testing.T, o ListenOptions, src tokens.Source, handler http.HandlerFunc, d time.Duration) (got *list[string], err error) {
 	t.Helper()
 	got = &list[string]{}
-	o.OnEvent = func(_ context.Context, e *holdfast.Event) { got.add(fmt.Sprint(e.Name, string(e.Data), e.Position.Offset)) }
+	o.OnEvent = func(_ context.Context, e *holdfast.Event) {
+		got.add(fmt.Sprint(e.Name, string(e.Data), e.Position.Offset))
+	}
 	o.OnReset = func(_ context.Context, r Reset) { got.add(fmt.Sprint("reset ", r.Room, r.Position.Offset)) }
-	o.OnLeft = func(_ context.Context, room string, err error) { got.add(fmt.Sprint("left ", room, " ", holdfast.CodeOf(err))) }
+	o.OnLeft = func(_ context.Context, room string, err error) {
+		got.add(fmt.Sprint("left ", room, " ", holdfast.CodeOf(err)))
+	}
 	o.OnCursor = func(_ context.Context, c string) { got.add("cursor " + c) }
 	api(t, Config{Source: src}, handler, func(t *testing.T, c *Client) {
 		ctx, cancel := context.WithTimeout(t.Context(), d)

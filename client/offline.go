@@ -73,10 +73,14 @@ func (s *Socket) enqueue(ctx context.Context, q queue.Queue, id, event string, a
 	if err != nil {
 		return err
 	}
-	return q.Add(ctx, queue.Item{
+	err = q.Add(ctx, queue.Item{
 		ID: id, User: user, Namespace: s.ns, Event: event,
 		Args: args.AppendArray(nil), Attachments: args.Attachments, Added: time.Now(),
 	})
+	if errors.Is(err, queue.ErrFull) {
+		return ErrQueueFull
+	}
+	return err
 }
 
 // askQueued puts an event into the queue and waits for its ack.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,13 +153,13 @@ func TestTyping(t *testing.T) {
 	}
 	rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
 		room := mustJoin(t, s, "a", JoinOptions{})
-		n := 0
-		room.OnTyping(func(context.Context, Typing) { n++ })
+		var n atomic.Int32
+		room.OnTyping(func(context.Context, Typing) { n.Add(1) })
 		time.Sleep(time.Second)
 		_ = room.Leave()
 		time.Sleep(time.Minute)
-		if n != maxTypers {
-			t.Error(n)
+		if n.Load() != maxTypers {
+			t.Error(n.Load())
 		}
 	})
 }

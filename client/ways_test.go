@@ -26,25 +26,25 @@ func TestSetAuth(t *testing.T) {
 		s.SetAuth(nil)
 		mustConnect(t, s)
 		s.SetAuth(func(context.Context, tokens.Token) (any, error) { return map[string]int{"key": 7}, nil })
-		time.Sleep(2 * time.Second)
+		f.sleep(2 * time.Second)
 		s.SetQuery(url.Values{"v": {"3"}})
-		time.Sleep(2 * time.Second)
+		f.sleep(2 * time.Second)
 		want := `[{"token":"abc"}?EIO=4&token=abc&transport=websocket&v=2 {"key":7}?EIO=4&token=abc&transport=websocket&v=2 {"key":7}?EIO=4&token=abc&transport=websocket&v=3]`
 		if seen.String() != want || s.State() != Connected {
 			t.Errorf("%v", &seen)
 		}
 		// A socket that waits tries again at once; one that has stopped stays so.
 		f.stop()
-		time.Sleep(time.Hour)
+		f.sleep(time.Hour)
 		f.restart()
 		s.SetQuery(nil)
-		time.Sleep(time.Millisecond)
+		f.sleep(time.Millisecond)
 		if s.State() != Connected {
 			t.Error(s.State())
 		}
 		s.Close()
 		s.SetQuery(nil)
-		time.Sleep(time.Minute)
+		f.sleep(time.Minute)
 		if n := len(seen.all()); n != 4 {
 			t.Error(n)
 		}

@@ -19,6 +19,10 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/refusal"
 )
 
+// maxPackets is how many packets an answer to a poll may have. Its bytes are
+// bounded as well.
+const maxPackets = 1024
+
 // The transports of SocketConfig.Transports.
 const (
 	WebSocket = "websocket"
@@ -137,7 +141,7 @@ func openPolling(ctx context.Context, client *http.Client, u *url.URL, header ht
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 		return nil, refusedHandshake(newError(resp))
 	}
-	packets, err := engineio.ParsePayload(body, 0)
+	packets, err := engineio.ParsePayload(body, maxPackets)
 	var h engineio.Handshake
 	if err == nil && packets[0].Type != engineio.Open {
 		err = holdfast.Errorf(holdfast.ProtocolError, "no handshake")
@@ -186,7 +190,7 @@ func (w *pollingWire) read(ctx context.Context) (websocket.MessageType, []byte, 
 		if resp.StatusCode != http.StatusOK {
 			return 0, nil, gone(resp, body)
 		}
-		if w.waiting, err = engineio.ParsePayload(body, 0); err != nil {
+		if w.waiting, err = engineio.ParsePayload(body, maxPackets); err != nil {
 			return 0, nil, &localError{fmt.Errorf("client: answer to a poll: %w", err)}
 		}
 	}
