@@ -51,6 +51,7 @@ type conn struct {
 	session    *Session
 	refreshing bool
 	newer      bool // a newer token came while refreshing
+	sending    bool // the queue is sent by what was known of the server
 	retries    map[*room]*time.Timer
 	leaving    map[string]bool // rooms whose leaving the server has not seen
 

@@ -186,6 +186,7 @@ func (c *conn) sendQueue() {
 	c.s.mu.Lock()
 	lane := queue.Lane{User: c.user, Namespace: c.s.ns}
 	ids := c.session != nil && c.session.Has("id")
+	c.sending = true
 	if _, known := c.s.client.present(); !known {
 		c.s.user, c.s.seen = c.user, true
 	}

@@ -548,3 +548,32 @@ func TestQueueUnsendable(t *testing.T) {
 		}
 	})
 }
+
+// A server that says late who it is: the queue is not sent as nobody's.
+func TestQueueLateSession(t *testing.T) {
+	var got list[string]
+	bubble(t, func(p *peer) {
+		p.admit()
+		if p.n == 1 {
+			p.sleep(3 * time.Second)
+		}
+		p.send(`42["auth:session",{"user":{"id":"ann"},"connection":"c","features":["id"]}]`)
+		for {
+			id, name, _ := p.event()
+			if name == "" {
+				return
+			}
+			got.add(fmt.Sprint(p.n, name))
+			p.ok(id, "null")
+		}
+	}, func(t *testing.T, f *fake) {
+		q := queue.NewMemory(queue.Limits{})
+		s := f.client(Config{Source: tokens.Static(jwtOfAnn), Socket: SocketConfig{Queue: q}}).Socket()
+		mustEmit(t, s, "a")
+		mustConnect(t, s)
+		time.Sleep(20 * time.Second)
+		if got.String() != "[2a]" || events(q) != "" || f.connections() != 2 {
+			t.Errorf("%v, left %s", &got, events(q))
+		}
+	})
+}

@@ -222,6 +222,9 @@ func (c *conn) signedIn(args socketio.Args) {
 	c.mu.Unlock()
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	if c.sending && c.session == nil {
+		c.hangUp(&localError{errLate}, 1000)
+	}
 	c.session = &session
 	if _, known := c.s.client.present(); known {
 		return
@@ -231,6 +234,10 @@ func (c *conn) signedIn(args socketio.Args) {
 		c.hangUp(&localError{errAnotherUser}, 1000) // it was asked for the other's rooms
 	}
 }
+
+// errLate is why a connection is made anew over which the queue was taken for
+// somebody else's, or the server for a plain one.
+var errLate = errors.New("client: the server said too late who it is")
 
 // announced takes note of auth:closing: it says more than the close frame.
 func (c *conn) announced(args socketio.Args) {
