@@ -468,7 +468,8 @@ func TestL43Numbers(t *testing.T) {
 					p.idle()
 				}, func(t *testing.T, f *fake) {
 					src := &source{}
-					s := f.connect(Config{Source: src})
+					s := f.client(Config{Source: src}).Socket()
+					_ = s.Connect(t.Context()) // the close may be quicker
 					time.Sleep(time.Hour)
 					last := lastChange(s)
 					if always {

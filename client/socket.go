@@ -103,7 +103,12 @@ func (s *Socket) Connect(ctx context.Context) error {
 	case <-r.up:
 		return nil
 	case <-r.done:
-		return r.err
+		select {
+		case <-r.up: // and has ended since, of which Changes tells
+			return nil
+		default:
+			return r.err
+		}
 	case <-ctx.Done():
 	}
 	if !mine {
