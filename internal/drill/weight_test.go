@@ -23,11 +23,15 @@ import (
 // 10,000).
 func TestWeight(t *testing.T) {
 	const few = 100 // with which all is made that is made once
-	most := 2000
+	// A few connections weigh what happens to run beside them, too, the more
+	// so with the race detector: that they do not grow out of line is asked of
+	// the many.
+	most, growth := 2000, 1.6
 	if n := os.Getenv("HOLDFAST_WEIGHT"); n != "" {
 		if _, err := fmt.Sscan(n, &most); err != nil {
 			t.Fatal(err)
 		}
+		growth = 1.15
 	}
 	sizes := []int{few, most / 4, most / 2, most}
 	for _, c := range []struct {
@@ -69,7 +73,7 @@ func TestWeight(t *testing.T) {
 			}
 			t.Logf("%.0f, %.0f and %.0f bytes a connection, for %v; %d MiB in all", each[0], each[1], each[2], sizes[1:], all>>20)
 			for i, b := range each {
-				if b > c.bound || i > 0 && b > 1.15*each[i-1] {
+				if b > c.bound || i > 0 && b > growth*each[i-1] {
 					t.Errorf("%.0f bytes a connection for %d: at most %.0f, and what it was for fewer", b, sizes[i+1], c.bound)
 				}
 			}
