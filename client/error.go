@@ -20,7 +20,8 @@ var (
 	// may have acted or not.
 	ErrConnectionLost = errors.New("client: connection lost before the answer")
 	// ErrSignedOut: the Source was signed out, here or elsewhere. The socket
-	// stops; Connect starts it again.
+	// stops; Connect starts it again. Where another user has signed in instead,
+	// it does not stop: it reconnects as that one, and the rooms are left.
 	ErrSignedOut = errors.New("client: signed out")
 	// ErrQueueFull: the event does not fit into SocketConfig.Queue and was not
 	// kept.

@@ -229,7 +229,7 @@ func TestL49AnotherUser(t *testing.T) {
 		if want := `[connect ann ann room:join {"room":"a"} connect bob bob hello ]`; got != want {
 			t.Errorf("got  %v\nwant %v", got, want)
 		}
-		if len(left.all()) != 1 || !errors.Is(left.all()[0], errAnotherUser) {
+		if len(left.all()) != 1 || !errors.Is(left.all()[0], errAnotherUser) || !errors.Is(left.all()[0], ErrSignedOut) {
 			t.Errorf("left %v", &left)
 		}
 		if err := room.SetPresence(t.Context(), 1); !errors.Is(err, ErrLeft) {

@@ -25,7 +25,7 @@ type eventful interface {
 
 // errAnotherUser is why a connection ends, and rooms are lost, when somebody
 // else signs in.
-var errAnotherUser = errors.New("client: another user has signed in")
+var errAnotherUser = fmt.Errorf("%w: another user has signed in", ErrSignedOut)
 
 // signedOutError is an end because the Source was signed out.
 type signedOutError struct{ err error }

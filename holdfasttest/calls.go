@@ -168,9 +168,10 @@ func (s *Server) ForgetCSRF() {
 	s.issuer.csrf = rand.Text()
 }
 
-// guarded reports whether a request lacks the CSRF token that it needs.
+// guarded reports whether a request lacks the CSRF token that it needs, as those
+// do whose credential the browser sends by itself.
 func (s *Server) guarded(r *http.Request) bool {
-	if s.cfg.CSRF == "" || r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions ||
+	if s.cfg.CSRF == "" || r.Header.Get("Authorization") != "" || r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions ||
 		strings.HasPrefix(r.URL.Path, "/api/auth/") || s.handshake(r) || r.URL.Query().Has("sid") {
 		return false
 	}

@@ -56,8 +56,8 @@ type Config struct {
 	// KeepRefresh: refresh tokens are not rotated: the answer to a refresh has
 	// none, and the old one stays good.
 	KeepRefresh bool
-	// CSRF demands a CSRF token (X-CSRF-Token) of all calls that change something,
-	// but for those of the issuer. GET CSRF gives it in this way alone: "header",
+	// CSRF demands a CSRF token (X-CSRF-Token) of all calls that change something
+	// and have no Authorization header, but for those of the issuer. GET CSRF gives it in this way alone: "header",
 	// "body" or "cookie". Empty: in all of them, and nobody asks for it.
 	CSRF string
 	// Plain: to its sockets it is a Socket.IO server that knows nothing of

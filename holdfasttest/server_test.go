@@ -520,6 +520,11 @@ func TestCSRF(t *testing.T) {
 					t.Errorf("%s: %v", way, found)
 				}
 			}
+			bearer, _ := http.NewRequest("POST", srv.URL+"/x", nil)
+			bearer.Header.Set("Authorization", "Bearer x") // no page makes a browser send it
+			if resp, err := srv.Client().Do(bearer); err != nil || resp.StatusCode != 200 || resp.Body.Close() != nil {
+				t.Error(way, resp, err)
+			}
 			if a, b := post(""), post(found[way]); a != 403 || b != 200 {
 				t.Error(way, a, b)
 			}

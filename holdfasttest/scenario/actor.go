@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -74,8 +76,15 @@ func (st *stage) newActor(name string) *actor {
 	cfg := client.Config{BaseURL: st.srv.URL, HTTPClient: st.srv.Client(), Logger: quiet}
 	cfg.HTTPClient.Jar, err = cookiejar.New(nil)
 	must(err)
-	a.queue = st.queue(name)
+	cfg.CSRF = &client.CSRF{Path: holdfasttest.CSRF}
+	if a.queue = st.queue(name); a.queue != nil {
+		cfg.Socket.Queue = a.queue
+	}
 	switch st.cfg.Source {
+	case "cookie":
+		u, err := url.Parse(st.srv.URL)
+		must(err)
+		cfg.HTTPClient.Jar.SetCookies(u, []*http.Cookie{{Name: sessionCookie, Value: st.srv.SignIn(st.cfg.User).Access, Path: "/"}})
 	case "fixed":
 		cfg.Source = tokens.Static(st.srv.SignIn(st.cfg.User).Access)
 	case "function":
@@ -362,6 +371,7 @@ func errorName(err error) string {
 		{"TIMEOUT", context.DeadlineExceeded},
 		{"CANCELED", context.Canceled},
 		{"SIGNED_OUT", tokens.ErrNone},
+		{"SIGNED_OUT", client.ErrSignedOut},
 		{"NOT_CONNECTED", client.ErrNotConnected},
 		{"CONNECTION_LOST", client.ErrConnectionLost},
 		{"QUEUE_FULL", queue.ErrFull},

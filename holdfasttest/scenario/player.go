@@ -178,13 +178,28 @@ func (st *stage) setup(srv *server.Server) {
 
 // routes is the application's part over HTTP.
 func (st *stage) routes() {
-	st.srv.Handle("/app/me", st.srv.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	st.srv.Handle("/app/me", st.signedIn(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, _ := holdfast.IdentityFrom(r.Context())
 		_ = json.NewEncoder(w).Encode(id.User) // a client that has gone
 	})))
-	st.srv.Handle("/app/echo", st.srv.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	st.srv.Handle("/app/echo", st.signedIn(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body)
 	})))
+}
+
+// sessionCookie is the cookie of clients whose Source is "cookie".
+const sessionCookie = "session"
+
+// signedIn lets those through who have a good token, in the header or the cookie.
+func (st *stage) signedIn(next http.HandlerFunc) http.Handler {
+	require := st.srv.Require(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := r.Cookie(sessionCookie); err == nil && r.Header.Get("Authorization") == "" {
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", "Bearer "+c.Value)
+		}
+		require.ServeHTTP(w, r)
+	})
 }
 
 // step does one thing, lets it settle, and returns what is wrong.

@@ -56,7 +56,8 @@ type Config struct {
 	Clients []string `json:"clients,omitempty"`
 	Shared  bool     `json:"shared,omitempty"`
 	// Source is where tokens come from: "manager", which is the default, or
-	// "fixed" or "function", for the user User who is then signed in for ever.
+	// "fixed" or "function", for the user User who is then signed in for ever;
+	// "cookie": there are none, and a cookie says who the client is, in calls.
 	Source string `json:"source,omitempty"`
 	User   string `json:"user,omitempty"`
 	// Buffer and Idle are the manager's expiry buffer and idle timeout.
