@@ -19,6 +19,8 @@ drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in 
 	HOLDFAST_WEIGHT=10000 $(GO) test -run Weight -v ./hub ./internal/drill
 	HOLDFAST_CHECK=$${HOLDFAST_CHECK:-5m} $(GO) test -race -timeout 0 -run TestRooms -v ./internal/drill
 	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL1[67]|TestModel' -v ./tokens
+	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL6[37]' -v ./client/queue ./internal/interop
+	./scripts/mutants.sh
 	HOLDFAST_CHECK= $(GO) test -race -count=5 ./...
 
 bench:

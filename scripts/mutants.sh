@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Changes the code in small ways, one at a time, and looks whether a test fails:
+# of the packages given, or of those that keep somebody signed in. What lived is
+# printed, and a score for each package; docs/design/checking.md explains those
+# that may live. It works on a copy of what git has or would add.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- ./client/queue ./tokens ./client
+place=${TMPDIR:-/tmp}
+[ -w /dev/shm ] && place=/dev/shm # in memory: what is tested writes through to the disk
+work=$(mktemp -d "$place/mutants-XXXXXX")
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+GOBIN=$work/bin go install github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
+mkdir "$work/tree" "$work/tmp"
+git ls-files -z -co --exclude-standard | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C "$work/tree"
+cd "$work/tree"
+# Left out are tests that start processes or link programs.
+export TMPDIR=$work/tmp GOFLAGS="-vet=off -skip=TestL1[67]|TestSizeOfAProgram|TestWhatIsLinked"
+for package in "$@"; do
+  log=$work/log
+  "$work/bin/gremlins" unleash "$package" --workers "${MUTANTS_WORKERS:-2}" --timeout-coefficient "${MUTANTS_TIMEOUT:-3}" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+  grep -E 'LIVED|NOT COVERED|TIMED OUT' "$log" | sort | uniq || true
+  echo "mutants: $package: $(grep -E '^(Killed|Timed out|Test efficacy|Mutator coverage)' "$log" | tr '\n' ' ')"
+done
