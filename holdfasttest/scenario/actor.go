@@ -364,6 +364,11 @@ func errorName(err error) string {
 	if err == nil {
 		return ""
 	}
+	// A socket whose session the server has ended hears of it from the server
+	// and from its Source, whichever comes first: both give the code.
+	if e, ok := errors.AsType[*holdfast.Error](err); ok && errors.Is(err, client.ErrSignedOut) {
+		return string(e.Code)
+	}
 	for _, word := range []struct {
 		name   string
 		target error

@@ -195,9 +195,12 @@ func (c *Conn) readProbe(s *socket) error {
 		switch {
 		case text && !answered && string(data) == string(byte(engineio.Ping))+"probe":
 			answered = true
+			c.mu.Lock()
+			c.poll.probed = true // before the client can know, who looks for the end here from then on
+			c.mu.Unlock()
 			err = writeFrame(s.conn, ws.OpText, string(byte(engineio.Pong))+"probe")
 			c.mu.Lock()
-			c.poll.probed, c.poll.noop = true, c.poll.waiting
+			c.poll.noop = c.poll.waiting
 			c.kick()
 			c.mu.Unlock()
 		case text && answered && string(data) == string(byte(engineio.Upgrade)):
