@@ -313,7 +313,7 @@ func (f *File) read(file *os.File, repair bool) error {
 		if !repair {
 			return nil
 		}
-		if n > 0 && n >= len(magic) && string(header[:len(magic)]) != magic {
+		if n >= len(magic) && string(header[:len(magic)]) != magic {
 			if err := f.putAside(file); err != nil {
 				return err
 			}

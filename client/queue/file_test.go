@@ -1,0 +1,143 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func put(t *testing.T, q Queue, events ...string) {
+	t.Helper()
+	for _, e := range events {
+		if err := q.Add(t.Context(), item("ann", e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// aside returns the one file that was put aside.
+func aside(t *testing.T, dir string) string {
+	t.Helper()
+	bad, _ := filepath.Glob(filepath.Join(dir, "queue.bad-*"))
+	if len(bad) != 1 {
+		t.Fatal(bad)
+	}
+	text, err := os.ReadFile(bad[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// A file that this package did not write is kept, whole, and a queue is begun.
+func TestForeignFile(t *testing.T) {
+	for _, text := range []string{"somebody's", "somebody's diary, which is longer than a header"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "queue.log"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		q := open(t, dir, Limits{})
+		put(t, q, "a")
+		if got := aside(t, dir); got != text || names(q) != "a" {
+			t.Errorf("%q, %s", got, names(q))
+		}
+	}
+}
+
+// One whose beginning was cut off holds nothing, and is no reason to keep it.
+func TestBeginningCutOff(t *testing.T) {
+	for _, text := range []string{"", magic[:4], magic, magic + "half of it"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "queue.log"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		q := open(t, dir, Limits{})
+		put(t, q, "a")
+		if bad, _ := filepath.Glob(filepath.Join(dir, "queue.bad-*")); len(bad) != 0 || names(q) != "a" {
+			t.Errorf("%q: %q, %s", text, bad, names(q))
+		}
+	}
+}
+
+// The damaged file is kept as it was, once, and what follows is behind what was
+// still good.
+func TestGoesOnAfterDamage(t *testing.T) {
+	dir := t.TempDir()
+	q := open(t, dir, Limits{})
+	put(t, q, "a", "b")
+	q.Close()
+	data, _ := os.ReadFile(q.path)
+	data[len(data)-20] ^= 1
+	if err := os.WriteFile(q.path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put(t, open(t, dir, Limits{}), "c")
+	if got := names(open(t, dir, Limits{})); got != "a c" || aside(t, dir) != string(data) {
+		t.Error(got)
+	}
+}
+
+// What another process cut off, since it found it damaged, is read no more
+// here either.
+func TestCutOffByOthers(t *testing.T) {
+	dir := t.TempDir()
+	q := open(t, dir, Limits{})
+	put(t, q, "a")
+	info, err := os.Stat(q.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, q, "b")
+	if err := os.Truncate(q.path, info.Size()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, q, "c")
+	if here, anew := names(q), names(open(t, dir, Limits{})); here != "a c" || anew != "a c" {
+		t.Errorf("%q here, %q anew", here, anew)
+	}
+}
+
+func TestOpenFails(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "queue.log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := Open(dir, Limits{}); err == nil {
+		q.Close()
+		t.Error("a folder is no file")
+	}
+}
+
+// The caller's time and the queue's end are told apart.
+func TestWhyItEnded(t *testing.T) {
+	dir := t.TempDir()
+	q, leader := open(t, dir, Limits{}), open(t, dir, Limits{})
+	release, err := leader.Lead(t.Context(), lane("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := q.Lead(ctx, lane("ann")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	q.turn <- struct{}{} // somebody writes, for long
+	if err := q.Add(ctx, item("ann", "a")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	waits := make(chan error, 3)
+	go func() { _, err := q.Lead(t.Context(), lane("ann")); waits <- err }()
+	go func() { waits <- q.Add(t.Context(), item("ann", "a")) }()
+	go func() { _, err := q.Next(t.Context(), lane("ann")); waits <- err }()
+	q.Close()
+	for range 3 {
+		if err := <-waits; !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	}
+	<-q.turn
+}
