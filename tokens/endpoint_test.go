@@ -144,3 +144,16 @@ func TestEndpointOverTheNetwork(t *testing.T) {
 		}
 	}
 }
+
+// An answer of exactly the bound is read, and none of a byte more.
+func TestEndpointLargestAnswer(t *testing.T) {
+	const answer = `{"accessToken":"b"}`
+	for more, ok := range map[int]bool{0: true, 1: false} {
+		e := endpoint(t, EndpointConfig{}, func(*http.Request) (int, string) {
+			return 200, answer + strings.Repeat(" ", maxAnswer-len(answer)+more)
+		})
+		if _, err := e.Refresh(t.Context(), Session{}); (err == nil) != ok {
+			t.Errorf("%d over: %v", more, err)
+		}
+	}
+}
