@@ -17,8 +17,9 @@ cd "$work/tree"
 # Left out are tests that start processes or link programs.
 export TMPDIR=$work/tmp GOFLAGS="-vet=off -skip=TestL1[67]|TestSizeOfAProgram|TestWhatIsLinked"
 for package in "$@"; do
-  log=$work/log
-  "$work/bin/gremlins" unleash "$package" --workers "${MUTANTS_WORKERS:-2}" --timeout-coefficient "${MUTANTS_TIMEOUT:-3}" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
-  grep -E 'LIVED|NOT COVERED|TIMED OUT' "$log" | sort | uniq || true
-  echo "mutants: $package: $(grep -E '^(Killed|Timed out|Test efficacy|Mutator coverage)' "$log" | tr '\n' ' ')"
+  "$work/bin/gremlins" unleash "$package" --workers "${MUTANTS_WORKERS:-2}" --timeout-coefficient "${MUTANTS_TIMEOUT:-3}" 2>&1 |
+    tee "$work/log" | { grep -E 'LIVED|NOT COVERED|TIMED OUT' || true; }
+  score=$(grep -E '^(Killed|Timed out|Test efficacy|Mutator coverage)' "$work/log" | tr '\n' ' ')
+  [ -n "$score" ] || { cat "$work/log" >&2; exit 1; }
+  echo "mutants: $package: $score"
 done

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/holdfast-dev/holdfast"
 )
 
 func put(t *testing.T, q Queue, events ...string) {
@@ -140,4 +142,70 @@ func TestWhyItEnded(t *testing.T) {
 		}
 	}
 	<-q.turn
+}
+
+// The same item is there once, however often it is added.
+func TestAddedTwice(t *testing.T) {
+	both(t, Limits{}, func(t *testing.T, q inspected) {
+		first, second := item("ann", "a"), item("ann", "b")
+		for _, i := range []Item{first, second, first, second} {
+			if err := q.Add(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if names(q) != "a b" {
+			t.Error(names(q))
+		}
+	})
+}
+
+// A file is written anew if it is large and most of it is about what is gone,
+// and then has the dead ones as well.
+func TestWhenCompacted(t *testing.T) {
+	for name, test := range map[string]struct {
+		size, stay, gone int // bytes of an item, how many stay and go
+		anew             bool
+	}{
+		"small, all gone":     {100, 0, 20, false},
+		"large, all there":    {20_000, 30, 0, false},
+		"large, half is gone": {20_000, 20, 20, false},
+		"large, most is gone": {20_000, 2, 40, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			q := open(t, dir, Limits{})
+			dead := item("ann", "dead")
+			if err := q.Add(t.Context(), dead); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := q.Remove(t.Context(), dead.ID, holdfast.Forbidden.New()); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.Stat(q.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range test.stay + test.gone {
+				i := item("ann", "x")
+				i.Attachments = [][]byte{make([]byte, test.size)}
+				if err := q.Add(t.Context(), i); err != nil {
+					t.Fatal(err)
+				}
+				if n >= test.stay {
+					if _, err := q.Remove(t.Context(), i.ID, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			after, err := os.Stat(q.path)
+			if err != nil || os.SameFile(before, after) == test.anew {
+				t.Errorf("%d bytes, then %d; %v", before.Size(), after.Size(), err)
+			}
+			for _, q := range []*File{q, open(t, dir, Limits{})} {
+				if len(q.Items()) != test.stay || len(q.Dead()) != 1 || q.Dead()[0].Item.ID != dead.ID {
+					t.Errorf("%d items, dead %+v", len(q.Items()), q.Dead())
+				}
+			}
+		})
+	}
 }

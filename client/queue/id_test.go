@@ -30,7 +30,9 @@ func TestID(t *testing.T) {
 			t.Error(bad)
 		}
 	}
-	if !validID("01ARZ3NDEKTSV4RRFFQ69G5FAV") {
-		t.Error("the specification's own example")
+	for _, good := range []string{"01ARZ3NDEKTSV4RRFFQ69G5FAV", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"} { // the specification's own
+		if !validID(good) {
+			t.Error(good)
+		}
 	}
 }

@@ -41,9 +41,7 @@ type bury struct {
 func (s *state) apply(r *record, l Limits) {
 	switch {
 	case r.Add != nil:
-		if s.find(r.Add.ID) < 0 {
-			s.add(*r.Add)
-		}
+		s.add(*r.Add)
 	case r.Dead != nil:
 		s.dead = append(s.dead, *r.Dead)
 	case r.Bury != nil:

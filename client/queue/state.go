@@ -35,7 +35,11 @@ func (s *state) room(item *Item, l Limits) (n int, ok bool) {
 	return n, n == 0 || l.DropOldest
 }
 
+// add puts an item behind the others. One that is there already stays as it is.
 func (s *state) add(item Item) {
+	if s.find(item.ID) >= 0 {
+		return
+	}
 	s.items = append(s.items, item)
 	s.bytes += item.size()
 }
