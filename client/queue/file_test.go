@@ -209,3 +209,17 @@ func TestWhenCompacted(t *testing.T) {
 		})
 	}
 }
+
+// Who waits for an item to be gone waits, be it the first or the last.
+func TestGoneWaits(t *testing.T) {
+	both(t, Limits{}, func(t *testing.T, q inspected) {
+		put(t, q, "a", "b", "c")
+		for _, i := range q.Items() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if _, err := q.Gone(ctx, i.ID); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", i.Event, err)
+			}
+			cancel()
+		}
+	})
+}
