@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -29,7 +28,6 @@ func TestRefusedAsAnotherSignsIn(t *testing.T) {
 		s := f.client(Config{Source: m}).Socket()
 		defer s.Close()
 		mustConnect(t, s)
-		time.Sleep(5 * time.Second)
 		if s.State() != Connected || f.connections() != 2 {
 			t.Error(s.State(), f.connections())
 		}

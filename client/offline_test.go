@@ -502,6 +502,9 @@ func TestL41PlainQueue(t *testing.T) {
 		if len(q.Dead()) != 1 || q.Dead()[0].Item.Event != "mute" {
 			t.Errorf("%+v", q.Dead())
 		}
+		if _, err := EmitAck[string](t.Context(), s, "mute", 5); !errors.Is(err, holdfast.Internal) {
+			t.Error("never acknowledged, and", err)
+		}
 	})
 }
 
