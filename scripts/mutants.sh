@@ -5,7 +5,7 @@
 # that may live. It works on a copy of what git has or would add.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- ./client/queue ./tokens ./client
+[ $# -gt 0 ] || set -- ./tokens ./client # and the packages under them
 place=${TMPDIR:-/tmp}
 [ -w /dev/shm ] && place=/dev/shm # in memory: what is tested writes through to the disk
 work=$(mktemp -d "$place/mutants-XXXXXX")
