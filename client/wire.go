@@ -168,6 +168,11 @@ func (w *pollingWire) do(ctx context.Context, method string, body []byte) (*http
 	req.Header = w.header.Clone()
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
+	} else {
+		// A poll takes what it is answered with out of the server: if the answer
+		// is lost, so are its packets, and the connection is over. http.Transport
+		// would repeat a GET without a body by itself, and nobody would know.
+		req.Body, req.GetBody = io.NopCloser(bytes.NewReader(nil)), nil
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
