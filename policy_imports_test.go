@@ -52,6 +52,7 @@ var halves = map[string]half{
 	"internal/conformance": whole,
 	"internal/drill":       whole,
 	"internal/interop":     whole,
+	"internal/soak":        whole,
 
 	"internal/checker":  tests,
 	"internal/memnet":   tests,
