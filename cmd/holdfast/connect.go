@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -98,55 +99,81 @@ func readToken(r io.Reader) (string, error) {
 
 // connection is a connected socket, with what it takes to get rid of it.
 type connection struct {
-	client *client.Client
-	socket *client.Socket
-	source tokens.Source // nil for none
-	notes  chan struct{} // closed when watch has ended
-	final  chan error    // holds why the socket stopped for good
+	client  *client.Client
+	socket  *client.Socket
+	login   *signedIn // nil if the token is from elsewhere
+	without bool      // there is no token at all
+	user    string    // of login, when it was opened
+	address string
+	notes   sync.WaitGroup
+	final   chan error // holds why the socket stopped for good
 }
 
 // connect connects to the server at address, and notes trouble with the
 // connection on stderr from then on.
 func (c *clientFlags) connect(e *environment, address string) (*connection, error) {
-	source, err := c.source(e)
-	if err == nil && source == nil {
-		source, err = c.saved(e, address)
-	}
+	conn, err := c.open(e, address, client.SocketConfig{})
 	if err != nil {
 		return nil, err
 	}
-	cl, err := c.client(e, address, source)
-	if err != nil {
-		return nil, err
-	}
-	conn := &connection{client: cl, socket: cl.Socket(), source: source, notes: make(chan struct{}), final: make(chan error, 1)}
-	changes, _ := conn.socket.Changes(64)
-	go conn.watch(e, changes)
-	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
-	defer cancel()
-	if err := conn.socket.Connect(ctx); err != nil {
+	if err := conn.up(e, c.Timeout); err != nil {
 		conn.close()
-		return nil, conn.explain(e, err, address)
+		return nil, err
 	}
 	return conn, nil
 }
 
-// saved returns the tokens of the session that "login" has kept for the server
-// at address; nil if there is none.
-func (c *connectFlags) saved(e *environment, address string) (tokens.Source, error) {
+// open prepares a connection.
+func (c *clientFlags) open(e *environment, address string, cfg client.SocketConfig) (*connection, error) {
+	conn := &connection{address: address, final: make(chan error, 1)}
+	source, err := c.source(e)
+	if err == nil && source == nil {
+		if conn.login, err = c.saved(e, address); conn.login != nil {
+			source, conn.user = conn.login.Manager, conn.login.User().ID
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	conn.without = source == nil
+	if conn.client, err = c.client(e, address, source, cfg); err != nil {
+		if conn.login != nil {
+			_ = conn.login.Close() // always nil
+		}
+		return nil, err
+	}
+	conn.socket = conn.client.Socket()
+	changes, _ := conn.socket.Changes(64)
+	conn.notes.Go(func() { conn.watch(e, changes) })
+	if conn.login != nil {
+		events, _ := conn.login.Events(16)
+		conn.notes.Go(func() { conn.login.follow(e, events) })
+	}
+	return conn, nil
+}
+
+// up connects.
+func (c *connection) up(e *environment, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(e.ctx, timeout)
+	defer cancel()
+	if err := c.socket.Connect(ctx); err != nil {
+		return c.explain(e, err)
+	}
+	return nil
+}
+
+// saved returns the session that "login" has kept for the server at address;
+// nil if there is none.
+func (c *connectFlags) saved(e *environment, address string) (*signedIn, error) {
 	server, err := serverURL(address)
 	if err != nil {
 		return nil, err
 	}
 	store, err := e.sessions()
-	if err != nil {
+	if err != nil || !store.has(server) {
 		return nil, nil // nobody has logged in
 	}
-	saved, err := store.load(server)
-	if err != nil || saved == nil {
-		return nil, err
-	}
-	return &savedSource{e: e, store: store, server: server, flags: c}, nil
+	return c.session(e, server)
 }
 
 // transport is the HTTP transport, which trusts the certificates of CAFile.
@@ -167,37 +194,57 @@ func (c *connectFlags) transport() (*http.Transport, error) {
 	return transport, nil
 }
 
-// watch notes trouble with the connection until the socket is closed.
+// watch notes trouble with the connection until the socket is closed: what it
+// is, once for each kind, and that it is over.
 func (c *connection) watch(e *environment, changes <-chan client.Change) {
-	defer close(c.notes)
-	up := false
+	up, last := false, ""
+	var since time.Time // of the trouble; zero for none
 	for change := range changes {
 		switch {
 		case change.State == client.Connected:
-			up = true
+			if !since.IsZero() && up {
+				e.note("connected again, after %v", time.Since(since).Round(time.Millisecond))
+			}
+			up, last, since = true, "", time.Time{}
 		case change.State != client.Disconnected || change.Err == nil:
 		case change.Final:
 			select {
 			case c.final <- change.Err:
 			default:
 			}
+		case exitCode(change.Err) == exitUnauthenticated: // a newer token may do, and if not that is an error
 		default:
 			what := "can't connect"
-			if up {
+			if up && since.IsZero() {
 				what = "the connection ended"
 			}
-			up = false
-			if exitCode(change.Err) != exitUnauthenticated { // else a newer token may do, and if not that is an error
-				e.note("%s: %v; trying again in %v", what, brief(change.Err), change.RetryIn.Round(time.Millisecond))
+			if since.IsZero() {
+				since = time.Now()
+			}
+			if now := kind(change.Err); now != last {
+				e.note("%s: %v; trying again", what, brief(change.Err))
+				last = now
 			}
 		}
 	}
 }
 
+// kind tells errors apart, without ports that change at each attempt.
+func kind(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op + " " + op.Err.Error()
+	}
+	return brief(err).Error()
+}
+
 // close says goodbye to the server and waits for all that runs.
 func (c *connection) close() {
 	_ = c.client.Close() // always nil
-	<-c.notes
+	<-c.socket.Done()
+	if c.login != nil {
+		_ = c.login.Close() // always nil
+	}
+	c.notes.Wait()
 }
 
 // brief is the server's own refusal where there is one, else what the network
@@ -213,11 +260,14 @@ func brief(err error) error {
 }
 
 // explain turns the end of the connection into an error that says what to do.
-func (c *connection) explain(e *environment, err error, address string) error {
-	if saved, ok := c.source.(*savedSource); ok && exitCode(err) == exitUnauthenticated && e.ctx.Err() == nil {
-		return saved.explain(brief(err))
+func (c *connection) explain(e *environment, err error) error {
+	if c.login != nil && e.ctx.Err() == nil && (exitCode(err) == exitUnauthenticated || errors.Is(err, client.ErrSignedOut)) {
+		if !errors.Is(err, client.ErrSignedOut) {
+			err = brief(err)
+		}
+		return c.login.explain(err)
 	}
-	return explain(e, err, address, c.source == nil)
+	return explain(e, err, c.address, c.without)
 }
 
 // explain turns the end of a connection into an error that says what to do.

@@ -15,6 +15,7 @@ type emitCmd struct {
 	clientFlags
 	String bool   `help:"DATA is plain text, not JSON."`
 	ID     string `name:"id" placeholder:"ID" help:"The event's own id: publishing it again has no effect."`
+	Queue  string `placeholder:"DIR" help:"Keep the event in this folder until the server has it, and send what is there first. If the server can't be reached, that is for the next time."`
 
 	URL   string `arg:"" name:"url" help:"The server's address, such as http://127.0.0.1:8080."`
 	Room  string `arg:"" help:"The room to publish to."`
@@ -31,6 +32,9 @@ func (c *emitCmd) Run(e *environment) error {
 	if err != nil {
 		return err
 	}
+	if c.Queue != "" {
+		return c.queued(e, data)
+	}
 	conn, err := c.connect(e, c.URL)
 	if err != nil {
 		return err
@@ -41,11 +45,7 @@ func (c *emitCmd) Run(e *environment) error {
 	position, err := conn.socket.Publish(ctx, c.Room, c.Event, data, c.ID)
 	switch {
 	case err == nil:
-		text, err := json.Marshal(position)
-		if err == nil {
-			_, err = e.stdout.Write(append(text, '\n'))
-		}
-		return err
+		return printLine(e, position)
 	case e.ctx.Err() != nil:
 		return errInterrupted
 	case errors.Is(err, client.ErrConnectionLost), errors.Is(err, context.DeadlineExceeded):

@@ -11,6 +11,7 @@ type grammar struct {
 	Token   tokenCmds       `cmd:"" help:"Make tokens and look into them."`
 	Listen  listenCmd       `cmd:"" help:"Join rooms and print their events, one JSON object a line."`
 	Emit    emitCmd         `cmd:"" help:"Publish one event to a room."`
+	Queue   queueCmds       `cmd:"" help:"Look at and send what \"emit --queue\" has kept."`
 	Login   loginCmd        `cmd:"" help:"Sign in to a server with accounts; \"listen\" and \"emit\" use the session then."`
 	Logout  logoutCmd       `cmd:"" help:"End that session."`
 	Whoami  whoamiCmd       `cmd:"" help:"Ask the server whose session it is."`
@@ -23,9 +24,10 @@ type grammar struct {
 }
 
 type tokenCmds struct {
-	Mint    mintCmd    `cmd:"" help:"Make a signed token."`
-	Inspect inspectCmd `cmd:"" help:"Show what is in a token, without verifying it."`
-	Verify  verifyCmd  `cmd:"" help:"Check a token as the server would, and show whose it is."`
+	Get     tokenGetCmd `cmd:"" help:"Print the access token of the session of \"holdfast login\", renewed if need be."`
+	Mint    mintCmd     `cmd:"" help:"Make a signed token."`
+	Inspect inspectCmd  `cmd:"" help:"Show what is in a token, without verifying it."`
+	Verify  verifyCmd   `cmd:"" help:"Check a token as the server would, and show whose it is."`
 }
 
 type configCmds struct {
@@ -151,8 +153,12 @@ func (listenCmd) Help() string {
     holdfast listen http://127.0.0.1:8080 lobby
     holdfast listen --count 1 http://127.0.0.1:8080 board-7 board-8
     holdfast listen --since k3Jx9a:41 http://127.0.0.1:8080 board-7
+    holdfast listen --exec './notify --quiet' http://127.0.0.1:8080 board-7
+    holdfast listen --exec "sh -c 'jq .data | tee -a log'" http://127.0.0.1:8080 board-7
 
-Each line is {"room","event","data","epoch","offset","id"?,"from"?}. Notes about the connection are on stderr. It comes back by itself after a cut, and prints what was missed. --token-file is read again at each connection and renewal, so that whoever writes it can keep it fresh. Without a token, the session of "holdfast login" counts.
+Each line is {"room","event","data","epoch","offset","id"?,"from"?}. Notes about the connection are on stderr. Once connected it stays up: over cuts, restarts of the server, expired tokens and sleep, and prints what was missed. --token-file is read again at each connection and renewal, so that whoever writes it can keep it fresh. Without a token, the session of "holdfast login" counts.
+
+--exec runs a program for each event instead of printing it, one at a time and in order; events wait meanwhile. The line is on its stdin; HOLDFAST_EVENT is the event's name, and HOLDFAST_EVENT_ROOM, _EPOCH, _OFFSET, _ID and _FROM are there too. The command is split at spaces, with '…', "…" and \ to quote, and nothing else in it has a meaning: for pipes and variables run a shell, as above. Nothing of an event ever becomes part of the command. One that fails is noted, and counted at the end; with --exec-stop it ends the listener, whose exit code is 1. At the end, one that is running is told to end (SIGTERM), and killed 5 s later.
 
 The exit code is 0 after --count events, or at Ctrl-C or SIGTERM if there is no --count; with one that was not reached it is 130. A token that can't be renewed ends it with 3, a lost room with 4.`
 }
@@ -164,8 +170,39 @@ func (emitCmd) Help() string {
     holdfast emit http://127.0.0.1:8080 lobby greeting '{"text":"hello"}'
     holdfast emit --string http://127.0.0.1:8080 lobby greeting 'plain words'
     date +%s | holdfast emit http://127.0.0.1:8080 lobby tick -
+    holdfast emit --queue ~/.cache/ticks http://127.0.0.1:8080 lobby tick 1
 
-Waits until the server has the event and prints where in the room's history it stands: {"epoch","offset"}. Needs the right to publish in the room, not to be in it. With --id, publishing the same event again is answered with the same place and changes nothing.`
+Waits until the server has the event and prints where in the room's history it stands: {"epoch","offset"}. Needs the right to publish in the room, not to be in it. With --id, publishing the same event again is answered with the same place and changes nothing.
+
+With --queue the event is first written to that folder, and leaves it when the server has it, in its order and once. If the server can't be reached within --timeout, that is noted, nothing is printed, and the exit code is 0: the next "emit --queue" sends it before its own, or "holdfast queue send". What the server refuses for good is set aside; "holdfast queue list" shows it. A folder is for one server, up to 200 events and 1 MiB, and may be used by several programs and users: each sends what is its user's.`
+}
+
+// Help implements kong.HelpProvider.
+func (queueListCmd) Help() string {
+	return `Example:
+
+    holdfast queue list ~/.cache/ticks
+
+Each line is {"id","user","room","event","data","added","refused"?}; "refused" has {"code","message","at"}. The last 100 refused events are kept.`
+}
+
+// Help implements kong.HelpProvider.
+func (queueSendCmd) Help() string {
+	return `Example:
+
+    holdfast queue send ~/.cache/ticks http://127.0.0.1:8080
+
+Sends the events of the user whose token it is. The exit code is 0 when none of them waits any more, and 1 if the server refused some for good.`
+}
+
+// Help implements kong.HelpProvider.
+func (tokenGetCmd) Help() string {
+	return `Examples:
+
+    curl -H "Authorization: Bearer $(holdfast token get)" https://rt.example.com/api/auth/session
+    holdfast token get https://rt.example.com
+
+The token is the only thing on stdout. Exit code 3: there is no session, or not any more.`
 }
 
 // Help implements kong.HelpProvider.
@@ -178,7 +215,7 @@ func (loginCmd) Help() string {
 
 The password and, where there is a second factor, its code are asked for at the terminal, which does not show them. If stdin is something else, they are its first lines: the address if there is no --email, the password, the code.
 
-The session is kept in a file that only you can read, in the folder holdfast/sessions of your configuration ($XDG_CONFIG_HOME), one for each server. Commands that use it renew its token when that is due.`
+The session is kept in files that only you can read, in the folder holdfast/sessions of your configuration ($XDG_CONFIG_HOME), one for each server. Commands that use it renew its token when that is due: one does, the others see it, and so they do a login or a logout.`
 }
 
 // Help implements kong.HelpProvider.

@@ -17,6 +17,7 @@ type listenCmd struct {
 	clientFlags
 	Since string `placeholder:"EPOCH:OFFSET" help:"Begin with what came after this place in the room's history. For one room."`
 	Count int    `placeholder:"N" help:"Stop after N events."`
+	execFlags
 
 	URL   string   `arg:"" name:"url" help:"The server's address, such as http://127.0.0.1:8080."`
 	Rooms []string `arg:"" name:"room" help:"Rooms to join."`
@@ -32,18 +33,34 @@ type line struct {
 	From string `json:"from,omitempty"`
 }
 
-// Run joins the rooms and prints their events.
+// Run joins the rooms and prints their events, or runs a command for each.
 func (l *listenCmd) Run(e *environment) error {
 	since, err := l.check()
 	if err != nil {
 		return err
 	}
+	handle := printEvent
+	var runner *runner
+	if l.Exec != "" {
+		if runner, err = l.runner(); err != nil {
+			return err
+		}
+		handle = runner.run
+	}
 	conn, err := l.connect(e, l.URL)
 	if err != nil {
 		return err
 	}
-	defer conn.close()
+	err = l.listen(e, conn, since, handle)
+	conn.close() // which ends a command that is running
+	if runner != nil && runner.failed > 0 {
+		e.note("--exec: %d of %d commands failed", runner.failed, runner.ran)
+	}
+	return err
+}
 
+// listen hands events to handle until it is to end.
+func (l *listenCmd) listen(e *environment, conn *connection, since *holdfast.Position, handle func(context.Context, *environment, *holdfast.Event) error) error {
 	done := make(chan error, 1)
 	stop := func(err error) {
 		select {
@@ -51,42 +68,68 @@ func (l *listenCmd) Run(e *environment) error {
 		default: // it ends already
 		}
 	}
-	left := l.Count // used by OnEvent alone, whose calls follow one another
+	left, over := l.Count, false // used by OnEvent alone, whose calls follow one another
 	options := client.JoinOptions{
 		Since: since,
-		OnEvent: func(_ context.Context, ev *holdfast.Event) {
-			if l.Count > 0 && left == 0 {
+		OnEvent: func(ctx context.Context, ev *holdfast.Event) {
+			if over {
 				return
 			}
-			if err := printEvent(e, ev); err != nil {
+			if err := handle(ctx, e, ev); err != nil {
+				over = true
 				stop(err)
 				return
 			}
 			if left--; left == 0 {
+				over = true
 				stop(nil)
 			}
 		},
 		OnReset: func(_ context.Context, r client.Reset) {
 			e.note("room %s: events were missed and are gone from its history; going on after %s:%d", r.Room, r.Position.Epoch, r.Position.Offset)
 		},
-		OnLeft: func(_ context.Context, err error) { stop(err) },
+		OnLeft: func(_ context.Context, err error) { stop(conn.left(err)) },
 	}
 	for _, name := range l.Rooms {
 		if err := l.join(e, conn.socket, name, options); err != nil {
 			return err
 		}
 	}
-	select {
-	case err := <-done:
-		return err
-	case err := <-conn.final:
-		return conn.explain(e, err, l.URL)
-	case <-e.ctx.Done():
-		if l.Count > 0 {
-			return errInterrupted
-		}
-		return nil
+	login := ""
+	if conn.login != nil {
+		login = conn.login.SessionID()
 	}
+	for {
+		select {
+		case err := <-done:
+			return err
+		case err := <-conn.final:
+			if conn.login == nil || !conn.login.renewed(e.ctx, login) {
+				return conn.explain(e, err)
+			}
+			login = conn.login.SessionID()
+			e.note("logged in anew by another program; connecting again")
+			if err := conn.up(e, l.Timeout); err != nil {
+				return err
+			}
+		case <-e.ctx.Done():
+			if l.Count > 0 {
+				return errInterrupted
+			}
+			return nil
+		}
+	}
+}
+
+// left is why listening ends when a room is lost.
+func (c *connection) left(err error) error {
+	if holdfast.CodeOf(err) != holdfast.Internal || c.login == nil {
+		return err
+	}
+	if user := c.login.User(); user.ID != c.user {
+		return holdfast.Errorf(holdfast.Unauthenticated, "another user, %s, has logged in to %s", user.ID, c.login.server)
+	}
+	return err
 }
 
 func (l *listenCmd) join(e *environment, socket *client.Socket, name string, options client.JoinOptions) error {
@@ -136,12 +179,21 @@ func (l *listenCmd) check() (*holdfast.Position, error) {
 }
 
 // printEvent writes an event as one line.
-func printEvent(e *environment, ev *holdfast.Event) error {
+func printEvent(_ context.Context, e *environment, ev *holdfast.Event) error {
+	text, err := eventLine(ev)
+	if err == nil {
+		_, err = e.stdout.Write(text)
+	}
+	return err
+}
+
+// eventLine is an event as one line of JSON.
+func eventLine(ev *holdfast.Event) ([]byte, error) {
 	data := ev.Data
 	if len(ev.Attachments) > 0 {
 		portable, err := socketio.Args{Values: []json.RawMessage{data}, Attachments: ev.Attachments}.Portable()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		data = portable.Values[0]
 	}
@@ -151,9 +203,6 @@ func printEvent(e *environment, ev *holdfast.Event) error {
 	var text bytes.Buffer
 	out := json.NewEncoder(&text)
 	out.SetEscapeHTML(false) // data stays as it was written
-	if err := out.Encode(line{Room: ev.Room, Event: ev.Name, Data: data, Position: ev.Position, ID: ev.ID, From: ev.From}); err != nil {
-		return err
-	}
-	_, err := e.stdout.Write(text.Bytes())
-	return err
+	err := out.Encode(line{Room: ev.Room, Event: ev.Name, Data: data, Position: ev.Position, ID: ev.ID, From: ev.From})
+	return text.Bytes(), err
 }

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/client"
@@ -69,40 +73,50 @@ func (l *loginCmd) Run(e *environment) error {
 	if answer.AccessToken == "" || answer.RefreshToken == "" {
 		return fmt.Errorf("%s did not answer the sign-in with a session", server)
 	}
-	unlock, err := l.lock(e, store, server)
+	return l.keep(e, store, server, body.Email, answer)
+}
+
+// keep puts a new session in place of the one that there was, which it ends.
+func (l *loginCmd) keep(e *environment, store sessionStore, server, email string, answer tokenAnswer) error {
+	ctx, cancel := context.WithTimeout(e.ctx, l.Timeout)
+	defer cancel()
+	file, err := store.file(ctx, server)
+	if file == nil {
+		return err
+	}
+	if err == nil {
+		_, err = file.Load(ctx)
+	}
+	if err != nil { // it is replaced
+		e.note("%v", err)
+		for _, path := range []string{file.Path(), store.folder(server) + ".json"} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("can't delete %s: %w", path, reason(err))
+			}
+		}
+	}
+	session, err := l.manageFile(e, store, server, file)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	old, err := store.load(server)
-	if err != nil {
-		e.note("%v", err) // it is replaced
+	defer session.Close()
+	old, had := session.Session()
+	if err := store.note(server, email); err != nil {
+		return err
 	}
-	if err := store.save(&savedSession{
-		URL: server, Email: body.Email, SessionID: answer.SessionID, AccessToken: answer.AccessToken,
-		ExpiresAt: answer.ExpiresAt, RefreshToken: answer.RefreshToken,
+	if err := session.SetTokens(ctx, tokens.Session{
+		Access: answer.AccessToken, Refresh: answer.RefreshToken, User: answer.User, SessionID: answer.SessionID,
+		Expires: time.UnixMilli(answer.ExpiresAt),
 	}); err != nil {
 		return err
 	}
-	if old != nil {
-		l.forget(e, old)
+	if had {
+		if err := session.endOld(ctx, old); err != nil {
+			e.note("the session before could not be ended: %v", brief(err))
+		}
 	}
-	e.note("logged in to %s as %s", server, body.Email)
+	e.note("logged in to %s as %s", server, email)
 	return nil
-}
-
-// forget ends a session that was replaced, if the server can be told so.
-func (l *loginCmd) forget(e *environment, old *savedSession) {
-	if _, err := signOut(e, &l.connectFlags, old); err != nil {
-		e.note("the session before could not be ended: %v", brief(err))
-	}
-}
-
-// lock waits for other programs that refresh the session.
-func (c *connectFlags) lock(e *environment, store sessionStore, server string) (func(), error) {
-	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
-	defer cancel()
-	return store.lock(ctx, server)
 }
 
 type logoutCmd struct {
@@ -113,38 +127,28 @@ type logoutCmd struct {
 
 // Run ends the session at the server, and forgets it.
 func (l *logoutCmd) Run(e *environment) error {
-	saved, store, err := savedFor(e, l.URL)
+	session, err := l.session(e, l.URL)
 	if err != nil {
 		return err
 	}
-	unlock, err := l.lock(e, store, saved.URL)
-	if err != nil {
-		return err
-	}
-	defer unlock()
+	defer session.Close()
+	ctx, cancel := context.WithTimeout(e.ctx, l.Timeout)
+	defer cancel()
 	if !l.Local {
-		if saved, err = store.load(saved.URL); err != nil || saved == nil {
-			return err // another program has just logged out
+		// The token may be too old to sign out with. A session that has ended
+		// already needs no more.
+		_, err := session.Token(ctx)
+		if now, ok := session.Session(); err == nil && ok {
+			err = session.endpoint.SignOut(ctx, now)
 		}
-		// The token may be too old to sign out with.
-		if !saved.fresh() {
-			saved, err = refresh(e, &l.connectFlags, store, saved)
-		}
-		if err == nil {
-			_, err = signOut(e, &l.connectFlags, saved)
-		}
-		if err != nil && exitCode(err) != exitUnauthenticated { // then it has ended already
+		if err = failedCall(e, err, session.server); err != nil && exitCode(err) != exitUnauthenticated {
 			return fmt.Errorf("%w; --local forgets the session here", err)
 		}
-		if saved == nil { // refresh has removed it
-			e.note("logged out")
-			return nil
-		}
 	}
-	if err := store.remove(saved.URL); err != nil {
+	if err := session.Clear(ctx); err != nil {
 		return err
 	}
-	e.note("logged out of %s", saved.URL)
+	e.note("logged out of %s", session.server)
 	return nil
 }
 
@@ -161,12 +165,12 @@ type account struct {
 
 // Run asks the server whose session it is.
 func (w *whoamiCmd) Run(e *environment) error {
-	saved, store, err := savedFor(e, w.URL)
+	session, err := w.session(e, w.URL)
 	if err != nil {
 		return err
 	}
-	source := &savedSource{e: e, store: store, server: saved.URL, flags: &w.connectFlags}
-	c, err := w.client(e, saved.URL, source)
+	defer session.Close()
+	c, err := w.client(e, session.server, session.Manager, client.SocketConfig{})
 	if err != nil {
 		return err
 	}
@@ -174,42 +178,24 @@ func (w *whoamiCmd) Run(e *environment) error {
 	ctx, cancel := context.WithTimeout(e.ctx, w.Timeout)
 	defer cancel()
 	answer, err := client.Get[*account](ctx, c, "/api/auth/session")
-	switch {
-	case err != nil:
-		return source.explain(failedCall(e, err, saved.URL))
-	case answer == nil:
-		return holdfast.Errorf(holdfast.Unauthenticated, "the session with %s has ended: run \"holdfast login %s\"", saved.URL, saved.URL)
+	if err == nil && answer == nil {
+		err = tokens.ErrNone
+	}
+	if err != nil {
+		return session.explain(failedCall(e, err, session.server))
 	}
 	return printJSON(e, answer)
 }
 
-// savedFor returns the session with the server at address, or the only one.
-func savedFor(e *environment, address string) (*savedSession, sessionStore, error) {
-	store, err := e.sessions()
-	if err != nil {
-		return nil, store, err
-	}
-	var saved *savedSession
-	if address == "" {
-		saved, err = store.only()
-	} else if address, err = serverURL(address); err == nil {
-		saved, err = store.load(address)
-	}
-	if err == nil && saved == nil {
-		err = holdfast.Errorf(holdfast.Unauthenticated, "there is no session: run \"holdfast login URL\"")
-	}
-	return saved, store, err
-}
-
 // client makes a client of the server; source may be nil.
-func (c *connectFlags) client(e *environment, address string, source tokens.Source) (*client.Client, error) {
+func (c *connectFlags) client(e *environment, address string, source tokens.Source, socket client.SocketConfig) (*client.Client, error) {
 	transport, err := c.transport()
 	if err != nil {
 		return nil, err
 	}
 	cl, err := client.New(client.Config{
 		BaseURL: address, Source: source, HTTPClient: &http.Client{Transport: transport},
-		Header: http.Header{"User-Agent": {"holdfast (command line)"}}, // for the list of devices
+		Header: http.Header{"User-Agent": {userAgent}}, Socket: socket,
 		Logger: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -220,18 +206,13 @@ func (c *connectFlags) client(e *environment, address string, source tokens.Sour
 
 // post calls the server without a token.
 func post[T any](e *environment, c *connectFlags, server, path string, body any) (T, error) {
-	return postWith[T](e.ctx, e, c, server, path, nil, body)
-}
-
-// postWith calls the server with the token of source; nil for none.
-func postWith[T any](ctx context.Context, e *environment, c *connectFlags, server, path string, source tokens.Source, body any) (T, error) {
 	var none T
-	cl, err := c.client(e, server, source)
+	cl, err := c.client(e, server, nil, client.SocketConfig{})
 	if err != nil {
 		return none, err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
 	defer cancel()
 	answer, err := client.Post[T](ctx, cl, path, body)
 	return answer, failedCall(e, err, server)
@@ -256,9 +237,4 @@ func noAccounts(err error, server string) error {
 		return fmt.Errorf("%s has no accounts (\"holdfast serve --accounts\"): %w", server, brief(err))
 	}
 	return err
-}
-
-// signOut ends a session at the server.
-func signOut(e *environment, c *connectFlags, saved *savedSession) (json.RawMessage, error) {
-	return postWith[json.RawMessage](e.ctx, e, c, saved.URL, "/api/auth/sign-out", tokens.Static(saved.AccessToken), nil)
 }

@@ -11,29 +11,24 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/holdfast-dev/holdfast/tokens"
 )
 
-// savedSession is a login session with one server, as "login" keeps it: a file
-// of its own, mode 0600, in a folder with mode 0700.
-type savedSession struct {
-	URL          string `json:"url"`
-	Email        string `json:"email"`
-	SessionID    string `json:"sessionId"`
-	AccessToken  string `json:"accessToken"`
-	ExpiresAt    int64  `json:"expiresAt"` // of the access token, epoch milliseconds
-	RefreshToken string `json:"refreshToken"`
-}
-
-// fresh reports whether the access token has some time left.
-func (s *savedSession) fresh() bool {
-	return time.Until(time.UnixMilli(s.ExpiresAt)) > 10*time.Second
-}
-
-// sessionStore is the folder of the saved sessions.
+// sessionStore is the folder of the sessions that "login" keeps: a folder for
+// each server, in which session.json is a tokens.File and server.json says
+// which server it is of.
 type sessionStore struct{ dir string }
+
+// about is what server.json says.
+type about struct {
+	URL   string `json:"url"`
+	Email string `json:"email"`
+}
 
 // sessions returns the user's store. It need not be there yet.
 func (e *environment) sessions() (sessionStore, error) {
@@ -61,132 +56,175 @@ func serverURL(address string) (string, error) {
 	return u.Scheme + "://" + host + strings.TrimSuffix(u.EscapedPath(), "/"), nil
 }
 
-// path is the file of the session with a server.
-func (s sessionStore) path(server string) string {
+// folder is where the session with a server is.
+func (s sessionStore) folder(server string) string {
 	sum := sha256.Sum256([]byte(server))
-	return filepath.Join(s.dir, hex.EncodeToString(sum[:12])+".json")
+	return filepath.Join(s.dir, hex.EncodeToString(sum[:12]))
 }
 
-// load returns the session with a server; nil if there is none.
-func (s sessionStore) load(server string) (*savedSession, error) {
-	saved, err := s.read(s.path(server))
-	if saved != nil && saved.URL != server {
-		return nil, fmt.Errorf("%s is the session of another server", s.path(server))
+// sessionFile is the name of a session in its folder.
+const sessionFile = "session.json"
+
+// file returns where the session with a server is kept. The folders are made,
+// for their owner alone.
+func (s sessionStore) file(ctx context.Context, server string) (*tokens.File, error) {
+	folder := s.folder(server)
+	for _, dir := range []string{s.dir, folder} {
+		err := os.MkdirAll(dir, 0o700)
+		if err == nil {
+			err = os.Chmod(dir, 0o700) // it may have been there
+		}
+		if err != nil {
+			return nil, fmt.Errorf("can't make the folder %s: %w", dir, reason(err))
+		}
 	}
-	return saved, err
+	file, err := tokens.NewFile(filepath.Join(folder, sessionFile))
+	if err != nil {
+		return nil, err
+	}
+	return file, s.convert(ctx, server, file)
 }
 
-func (s sessionStore) read(path string) (*savedSession, error) {
-	info, err := os.Stat(path)
+// has reports whether there is a session with a server, in the present form or
+// in that of earlier versions.
+func (s sessionStore) has(server string) bool {
+	for _, path := range []string{filepath.Join(s.folder(server), sessionFile), s.folder(server) + ".json"} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// note keeps which server a session is of.
+func (s sessionStore) note(server, email string) error {
+	data, err := json.Marshal(about{URL: server, Email: email})
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.folder(server), "server.json")
+	temp := path + ".new"
+	if err = os.WriteFile(temp, append(data, '\n'), 0o600); err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		return fmt.Errorf("can't keep the session in %s: %w", s.folder(server), reason(err))
+	}
+	return nil
+}
+
+// only returns the server that there is a session with, "" for none, if there
+// is no other one.
+func (s sessionStore) only() (string, error) {
+	var servers []string
+	old, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
+	if err != nil {
+		return "", err
+	}
+	for _, path := range old {
+		if saved, err := readOld(path); err == nil && saved != nil {
+			servers = append(servers, saved.URL)
+		}
+	}
+	found, err := filepath.Glob(filepath.Join(s.dir, "*", sessionFile))
+	if err != nil {
+		return "", err
+	}
+	for _, path := range found {
+		var a about
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(path), "server.json"))
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", filepath.Dir(path), reason(err))
+		}
+		if json.Unmarshal(data, &a) != nil || a.URL == "" {
+			return "", fmt.Errorf("%s is damaged: log in anew", filepath.Dir(path))
+		}
+		servers = append(servers, a.URL)
+	}
+	switch len(servers) {
+	case 0:
+		return "", nil
+	case 1:
+		return servers[0], nil
+	}
+	return "", usagef("there are sessions with %d servers: say which, by its address", len(servers))
+}
+
+// oldSession is a session as earlier versions kept it: a file beside the
+// folders, with a lock.
+type oldSession struct {
+	URL          string `json:"url"`
+	Email        string `json:"email"`
+	SessionID    string `json:"sessionId"`
+	AccessToken  string `json:"accessToken"`
+	ExpiresAt    int64  `json:"expiresAt"` // of the access token, epoch milliseconds
+	RefreshToken string `json:"refreshToken"`
+}
+
+// readOld reads such a file; nil where there is none.
+func readOld(path string) (*oldSession, error) {
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, reason(err))
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others, who could act for you: run \"chmod 600 %s\", and log in anew", path, path)
-	}
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // a moment ago
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, reason(err))
-	}
-	var saved savedSession
-	if err := json.Unmarshal(data, &saved); err != nil || saved.RefreshToken == "" {
-		return nil, fmt.Errorf("%s is damaged: log in anew", path)
+	var saved oldSession
+	if err := json.Unmarshal(data, &saved); err != nil || saved.RefreshToken == "" || saved.URL == "" {
+		return nil, fmt.Errorf("%s is damaged: delete it, and log in anew", path)
 	}
 	return &saved, nil
 }
 
-// save writes a session, whole or not at all.
-func (s sessionStore) save(saved *savedSession) error {
-	data, err := json.Marshal(saved)
-	if err != nil {
+// convert brings a session of earlier versions into the file, once.
+func (s sessionStore) convert(ctx context.Context, server string, file *tokens.File) error {
+	path := s.folder(server) + ".json"
+	if _, err := os.Stat(path); err != nil {
+		return nil
+	}
+	// A program of an earlier version may be refreshing it.
+	lock := flock.New(s.folder(server)+".lock", flock.SetPermissions(0o600))
+	defer lock.Close()
+	if ok, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil || !ok {
+		return fmt.Errorf("another program holds %s: %w", lock.Path(), err)
+	}
+	saved, err := readOld(path)
+	if err != nil || saved == nil {
 		return err
 	}
-	if err := s.make(); err != nil {
+	if saved.URL != server {
+		return fmt.Errorf("%s is the session of another server", path)
+	}
+	session, err := saved.session(ctx)
+	if err != nil {
+		return fmt.Errorf("%s is damaged: delete it, and log in anew: %w", path, err)
+	}
+	if err := s.note(server, saved.Email); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(s.dir, ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("can't keep the session in %s: %w", s.dir, reason(err))
+	// Where there is a session already, the old one is only removed.
+	if _, err := file.Swap(ctx, nil, &session); err != nil {
+		return err
 	}
-	defer os.Remove(temp.Name()) // fails once it was renamed
-	_, err = temp.Write(append(data, '\n'))
-	if err == nil {
-		err = temp.Sync()
-	}
-	if cerr := temp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), s.path(saved.URL))
-	}
-	if err != nil {
-		return fmt.Errorf("can't keep the session in %s: %w", s.dir, reason(err))
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("can't delete %s: %w", path, reason(err))
 	}
 	return nil
 }
 
-// make makes the folder, for its owner alone.
-func (s sessionStore) make() error {
-	err := os.MkdirAll(s.dir, 0o700)
-	if err == nil {
-		err = os.Chmod(s.dir, 0o700) // it may have been there
-	}
+// session is the same in the present form, completed as a sign-in is.
+func (o *oldSession) session(ctx context.Context) (tokens.Session, error) {
+	m, err := tokens.NewManager(tokens.Config{NoSync: true})
 	if err != nil {
-		return fmt.Errorf("can't make the folder %s: %w", s.dir, reason(err))
+		return tokens.Session{}, err
 	}
-	return nil
-}
-
-// remove forgets the session with a server.
-func (s sessionStore) remove(server string) error {
-	err := os.Remove(s.path(server))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("can't delete %s: %w", s.path(server), reason(err))
-	}
-	return nil
-}
-
-// only returns the session if there is exactly one.
-func (s sessionStore) only() (*savedSession, error) {
-	paths, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
-	if err != nil {
-		return nil, err
-	}
-	switch len(paths) {
-	case 0:
-		return nil, nil
-	case 1:
-		return s.read(paths[0])
-	}
-	return nil, usagef("there are sessions with %d servers: say which, by its address", len(paths))
-}
-
-// lock keeps other programs from refreshing the same session until unlock: the
-// refresh token is good once.
-func (s sessionStore) lock(ctx context.Context, server string) (unlock func(), err error) {
-	if err := s.make(); err != nil {
-		return nil, err
-	}
-	path := strings.TrimSuffix(s.path(server), ".json") + ".lock"
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, reason(err))
-	}
-	for {
-		if err = tryLock(f); err == nil {
-			return func() { _ = f.Close() }, nil // which unlocks it
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("another program holds %s: %w", path, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	defer m.Close()
+	expires := time.UnixMilli(o.ExpiresAt)
+	err = m.SetTokens(ctx, tokens.Session{
+		Access: o.AccessToken, Refresh: o.RefreshToken, SessionID: o.SessionID,
+		Expires: expires, Lifetime: max(time.Until(expires), time.Millisecond), // not that of the token, which is older
+	})
+	session, _ := m.Session()
+	return session, err
 }

@@ -40,7 +40,7 @@ const patience = 30 * time.Second
 //	spawn NAME PROGRAM ARG...      starts it in the background, with its output in NAME.out and NAME.err
 //	await NAME out|err REGEXP [VAR] waits until its output matches; what is in parentheses becomes $VAR
 //	send NAME TEXT                 writes a line to its stdin
-//	signal NAME INT|TERM|KILL      sends it a signal
+//	signal NAME INT|TERM|KILL|STOP|CONT sends it a signal
 //	finish NAME CODE               waits for its end, with this code; -1 is an end by a signal
 //	edit FILE OLD NEW              replaces OLD by NEW everywhere in the file
 //	packages                       gives Node the npm packages of internal/interop
@@ -77,7 +77,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 			ts.Check(err)
 		},
 		"signal": func(ts *testscript.TestScript, _ bool, args []string) {
-			signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+			signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 			ts.Check(programOf(ts, args[0]).signal(signals[args[1]]))
 		},
 		"finish": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,6 +92,31 @@ func writeOwn(path, text string) error {
 		_, err = f.WriteString(text)
 	}
 	return errors.Join(err, f.Close())
+}
+
+type tokenGetCmd struct {
+	connectFlags
+	URL string `arg:"" optional:"" name:"url" help:"The server's address; without it, the only one there is a session with."`
+}
+
+// Run prints the session's access token, with some of its life left.
+func (g *tokenGetCmd) Run(e *environment) error {
+	session, err := g.session(e, g.URL)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	ctx, cancel := context.WithTimeout(e.ctx, g.Timeout)
+	defer cancel()
+	if now, ok := session.Session(); ok && now.Lifetime > 0 && time.Since(now.Received) >= now.Lifetime/5*4 {
+		_ = session.Refresh(ctx) // Token says whether it matters
+	}
+	token, err := session.Token(ctx)
+	if err != nil {
+		return session.explain(failedCall(e, err, session.server))
+	}
+	_, err = fmt.Fprintln(e.stdout, token.Access)
+	return err
 }
 
 // givenToken is a token to look at.

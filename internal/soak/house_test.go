@@ -37,7 +37,7 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{
 		dir: filepath.Join(t.TempDir(), "data"), proxy: newProxy(t),
-		broker: brokertest.NewRemote(hub.MemoryConfig{Events: 1000, Age: time.Minute}),
+		broker: brokertest.NewRemote(hub.MemoryConfig{Age: 2 * patience}),
 	}
 	if err := h.start(); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,9 @@ func (h *house) start() error {
 			ConnectionsPerUser: -1, UnauthenticatedPerAddress: -1, AdmissionRate: -1, TotalAdmissionRate: -1,
 		},
 		Identity: &identity.Config{
-			Dir: h.dir, AccessTokenLifetime: lifetime,
+			// The grace is for a refresh whose answer was lost, and must be longer
+			// than a client may rest before it tries again.
+			Dir: h.dir, AccessTokenLifetime: lifetime, RefreshGrace: patience,
 			Argon2: identity.Argon2{Memory: 64, Time: 1},
 		},
 		AccountHTTP: identity.HTTPConfig{CallRate: -1, AttemptRate: -1}, // all come from one address

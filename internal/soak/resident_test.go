@@ -27,6 +27,16 @@ const roomsEach = 2
 // tally counts over all residents.
 type tally struct {
 	signOuts, refreshes, adopted, failures, calls, publishes, repeats atomic.Int64
+	longest                                                           atomic.Int64 // time that somebody was away
+}
+
+func (s *tally) away(d time.Duration) {
+	for {
+		old := s.longest.Load()
+		if int64(d) <= old || s.longest.CompareAndSwap(old, int64(d)) {
+			return
+		}
+	}
 }
 
 // resident is a client that stays: signed in, connected, in its rooms.
@@ -91,7 +101,15 @@ func newResident(t *testing.T, h *house, n int, session tokens.Session, store to
 	r.socket = r.client.Socket()
 	changes, _ := r.socket.Changes(64)
 	r.wg.Go(func() {
+		var since time.Time // of being away
 		for c := range changes {
+			switch {
+			case c.State == client.Disconnected && since.IsZero():
+				since = time.Now()
+			case c.State == client.Connected && !since.IsZero():
+				sum.away(time.Since(since))
+				since = time.Time{}
+			}
 			if c.Final && c.Err != nil {
 				t.Errorf("%s: the socket has stopped: %v", r.name, c.Err)
 			}
