@@ -111,13 +111,14 @@ func TestRenewEnds(t *testing.T) {
 	r.refuse.Store(holdfast.RefreshReused)
 	s = open()
 	_, err := s.Token(t.Context())
+	s.Close() // it is out of the file by then
 	if !errors.Is(err, holdfast.RefreshReused) || store.has(r.URL) {
 		t.Errorf("%v; still there: %t", err, store.has(r.URL))
 	}
 	if text := s.explain(err).Error(); exitCode(s.explain(err)) != exitUnauthenticated || !strings.Contains(text, "holdfast login "+r.URL) || strings.Contains(text, "a0") {
 		t.Error(text)
 	}
-	if _, err = s.Token(t.Context()); exitCode(s.explain(err)) != exitUnauthenticated {
+	if _, err = open().Token(t.Context()); exitCode(s.explain(err)) != exitUnauthenticated {
 		t.Error(err)
 	}
 }
