@@ -12,7 +12,7 @@ test: setup
 	$(GO) tool staticcheck ./...
 	$(GO) test -race -timeout 8m ./...
 
-drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in trouble, every test five times
+drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in trouble, HOLDFAST_SOAK=1h of clients that stay, every test five times
 	./scripts/fuzz.sh
 	HOLDFAST_FLOOD=10000 $(GO) test -run Flood -v ./server
 	HOLDFAST_KILLS=100 $(GO) test -run Killed -v ./standalone
@@ -21,7 +21,8 @@ drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in 
 	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL1[67]|TestModel' -v ./tokens
 	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL6[37]' -v ./client/queue ./internal/interop
 	./scripts/mutants.sh
-	HOLDFAST_CHECK= $(GO) test -race -count=5 ./...
+	HOLDFAST_SOAK=$${HOLDFAST_SOAK:-1h} $(GO) test -timeout 0 -run TestSoak -v ./internal/soak
+	HOLDFAST_CHECK= HOLDFAST_SOAK=15s $(GO) test -race -count=5 ./...
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity ./tokens/oauth2tokens

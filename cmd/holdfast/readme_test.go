@@ -47,7 +47,7 @@ func blocks(text string) (list []block) {
 // TestReadmeScripts compares what the README has people type with the files
 // of the scripts that run it.
 func TestReadmeScripts(t *testing.T) {
-	for heading, name := range map[string]string{"Quickstart": "quickstart.txtar", "Accounts": "readme_accounts.txtar"} {
+	for heading, name := range map[string]string{"Quickstart": "quickstart.txtar", "Accounts": "readme_accounts.txtar", "From a shell": "readme_shell.txtar"} {
 		script, err := txtar.ParseFile(filepath.Join("testdata", "script", name))
 		if err != nil {
 			t.Fatal(err)

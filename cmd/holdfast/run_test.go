@@ -62,7 +62,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("emit printed %q", got)
 	}
 	epoch := strings.Split(call(token, "emit", "--token", "-", url, "lobby", "greeting", `{"n":2}`), `"`)[3]
-	if got := call(token, "listen", "--token-file", "-", "--count", "2", "--since=" + epoch + ":0", url, "lobby"); strings.Count(got, "\n") != 2 || !strings.Contains(got, `"data":{"n":2}`) {
+	if got := call(token, "listen", "--token-file", "-", "--count", "2", "--since="+epoch+":0", url, "lobby"); strings.Count(got, "\n") != 2 || !strings.Contains(got, `"data":{"n":2}`) {
 		t.Errorf("listen printed %q", got)
 	}
 	stop()
