@@ -64,7 +64,7 @@ func (h *house) start() error {
 		Identity: &identity.Config{
 			// The grace is for a refresh whose answer was lost, and must be longer
 			// than a client may rest before it tries again.
-			Dir: h.dir, AccessTokenLifetime: lifetime, RefreshGrace: patience,
+			Dir: h.dir, AccessTokenLifetime: lifetime, RefreshGrace: 2 * patience,
 			Argon2: identity.Argon2{Memory: 64, Time: 1},
 		},
 		AccountHTTP: identity.HTTPConfig{CallRate: -1, AttemptRate: -1}, // all come from one address

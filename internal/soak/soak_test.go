@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	// patience bounds every wait. A session whose refresh has failed several times
 	// in a row may rest for up to a minute.
-	patience = 3 * time.Minute
+	patience = 2 * time.Minute
 	// residents is how many clients there are. The last of them are pairs that
 	// share a session in a file.
 	residents = 50
