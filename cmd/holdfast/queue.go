@@ -285,6 +285,7 @@ func (s *queueSendCmd) Run(e *environment) error {
 		return err
 	}
 	defer q.Close()
+	waiting := q.Items() // before the connection, which sends at once
 	conn, err := s.open(e, s.URL, client.SocketConfig{Queue: q})
 	if err != nil {
 		return err
@@ -299,7 +300,7 @@ func (s *queueSendCmd) Run(e *environment) error {
 	})
 	sent := 0
 	if err = conn.up(e, s.Timeout); err == nil {
-		sent, err = conn.flush(e, q, s.Timeout, users)
+		sent, err = conn.flush(e, q, waiting, s.Timeout, users)
 	}
 	refused := q.refused(e, "")
 	if err != nil {
@@ -315,9 +316,9 @@ func (s *queueSendCmd) Run(e *environment) error {
 	return nil
 }
 
-// flush waits until all of the user's events have left the queue, as long as
-// it gets shorter, and returns how many there were.
-func (c *connection) flush(e *environment, q *kept, patience time.Duration, users <-chan string) (n int, err error) {
+// flush waits until those of the items that are the user's have left the
+// queue, as long as it gets shorter, and returns how many there were.
+func (c *connection) flush(e *environment, q *kept, waiting []queue.Item, patience time.Duration, users <-chan string) (n int, err error) {
 	ctx, cancel := context.WithTimeout(e.ctx, patience)
 	defer cancel()
 	user := ""
@@ -327,7 +328,7 @@ func (c *connection) flush(e *environment, q *kept, patience time.Duration, user
 		return 0, &unreachableError{c.address, errNoAnswer}
 	}
 	answer := make(chan published, 1)
-	for _, item := range q.Items() {
+	for _, item := range waiting {
 		if item.User != user {
 			continue
 		}
