@@ -11,8 +11,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -348,29 +349,44 @@ func TestL18WithoutNotices(t *testing.T) {
 	if watchPoll > time.Second {
 		t.Errorf("the file is looked at each %v", watchPoll)
 	}
-	f := newFile(t)
-	keep(t, f, &annSession)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	changes := make(chan struct{}, 99)
-	var wg sync.WaitGroup
-	wg.Go(func() { f.poll(ctx, func() { changes <- struct{}{} }) })
-	defer wg.Wait()
-	defer cancel()
-	for _, do := range []func() error{
-		func() error { return nil }, // at first
-		func() error { _, err := f.Swap(ctx, &annSession, nil); return err },
-		func() error { return f.SetNote(ctx, noteActive, "1") },
-	} {
-		if err := do(); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFile(t)
+		keep(t, f, &annSession)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var changes atomic.Int32
+		go f.poll(ctx, func() { changes.Add(1) })
+		for _, c := range []struct {
+			do   func() error
+			want int32
+		}{
+			{func() error { return nil }, 1}, // at first
+			{func() error { _, err := f.Swap(ctx, &annSession, nil); return err }, 2},
+			{func() error { return f.SetNote(ctx, noteActive, "1") }, 3},
+			{func() error { return f.SetNote(ctx, noteActive, "12") }, 4},
+			{func() error { return nil }, 4},
+		} {
+			synctest.Wait()
+			if err := c.do(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * watchPoll)
+			synctest.Wait()
+			if n := changes.Load(); n != c.want {
+				t.Fatalf("%d changes seen, of %d", n, c.want)
+			}
+		}
+		cancel()
+		synctest.Wait()
+		if _, err := f.Swap(t.Context(), nil, &annSession); err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case <-changes:
-		case <-time.After(patience):
-			t.Fatal("not seen")
+		time.Sleep(2 * watchPoll)
+		synctest.Wait()
+		if changes.Load() != 4 {
+			t.Error("a change is told of after the end")
 		}
-	}
+	})
 }
 
 func TestFileNotes(t *testing.T) {
