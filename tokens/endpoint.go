@@ -232,7 +232,7 @@ func parseSession(resp *http.Response, body []byte) (Session, error) {
 	if in := max(a.ExpiresIn, a.ExpiresIn2); in > 0 {
 		s.Lifetime = seconds(in)
 	}
-	if a.ExpiresAt > 0 && a.ExpiresAt < maxExpiry*1000 {
+	if a.ExpiresAt > 0 && a.ExpiresAt <= maxExpiry*1000 {
 		s.Expires = time.UnixMilli(int64(a.ExpiresAt))
 	}
 	c, _ := readClaims(s.Access)

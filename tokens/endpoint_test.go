@@ -67,6 +67,8 @@ func TestL10AnswersOfAnEndpoint(t *testing.T) {
 		`{"accessToken":"a","expiresAt":1767226500000}`:                         {600 * time.Second, end}, // by the answer's Date
 		`{"accessToken":"a","expiresAt":1767220000000}`:                         {0, 1767220000},
 		`{"accessToken":"a","expiresAt":1e300,"expiresIn":-5}`:                  {0, 0},
+		`{"accessToken":"a","expiresAt":253402300799000,"expiresIn":1}`:         {time.Second, maxExpiry},
+		`{"accessToken":"a","expiresAt":253402300800000,"expiresIn":1}`:         {time.Second, 0},
 		`{"accessToken":"` + jwt(`{"exp":1767226500}`) + `"}`:                   {600 * time.Second, 0},
 		`{"accessToken":"` + jwt(`{"exp":1767226500,"iat":1767226440}`) + `"}`:  {0, 0}, // left to the claims
 		`{"accessToken":"` + jwt(`{"exp":1767226500}`) + `","expiresIn":120}`:   {120 * time.Second, 0},

@@ -185,6 +185,48 @@ func TestL14WhatIsNoSession(t *testing.T) {
 	}
 }
 
+// A file of exactly the bound is read, and none of a byte more.
+func TestFileLargest(t *testing.T) {
+	whole := EncodeSession(&annSession)
+	for more, ok := range map[int]bool{0: true, 1: false} {
+		f := newFile(t)
+		keep(t, f, &annSession)
+		data := append(bytes.Clone(whole), bytes.Repeat([]byte(" "), maxFile-len(whole)+more)...)
+		if err := os.WriteFile(f.Path(), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := f.Load(t.Context()); (err == nil) != ok || ok && !same(s, &annSession) {
+			t.Errorf("%d over: %v %v", more, s, err)
+		}
+	}
+}
+
+// What is written is what is read, and times that make no sense are none.
+func TestEncodeSession(t *testing.T) {
+	came := time.UnixMilli(1767225600456)
+	for name, want := range map[string]Session{
+		"all":     annSession,
+		"a token": {Access: "a", Received: came},
+		"for the longest time": {
+			Access: "a", Lifetime: maxLifetime, Expires: time.Unix(maxExpiry, 0), Received: came,
+		},
+	} {
+		got, err := DecodeSession(EncodeSession(&want))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if diff := cmp.Diff(want, *got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	for _, text := range []string{`"lifetimeMs":-1,"expiresAt":-1`, fmt.Sprintf(`"lifetimeMs":%d,"expiresAt":%d`, maxLifetime.Milliseconds()+1, maxExpiry*1000+1)} {
+		s, err := DecodeSession([]byte(`{"version":1,"access":"a",` + text + `}`))
+		if err != nil || s.Lifetime != 0 || !s.Expires.IsZero() {
+			t.Errorf("%s: %v, until %v; %v", text, s.Lifetime, s.Expires, err)
+		}
+	}
+}
+
 // The file is damaged under a manager that runs.
 func TestL14DamagedUnderway(t *testing.T) {
 	f := newFile(t)
@@ -387,6 +429,52 @@ func TestL18WithoutNotices(t *testing.T) {
 			t.Error("a change is told of after the end")
 		}
 	})
+}
+
+// The session and its notes are what others are told of, and nothing beside them.
+func TestL18WhatConcerns(t *testing.T) {
+	f := newFile(t)
+	for suffix, want := range map[string]bool{
+		"": true, ".active": true, ".signed-out": true, ".refreshing": true,
+		".lock": false, ".swap": false, ".new": false, ".bad-1": false, "active": false, ".activex": false,
+	} {
+		if got := f.concerns(f.path + suffix); got != want {
+			t.Errorf("%q: %v", suffix, got)
+		}
+	}
+	if f.concerns(filepath.Join(filepath.Dir(f.path), "other")) {
+		t.Error("another file concerns it")
+	}
+}
+
+// The folder is removed, and another takes its place: that is no fault.
+func TestL18AnotherFolder(t *testing.T) {
+	f := newFile(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changes, end := make(chan struct{}, 99), make(chan error, 1)
+	go func() { end <- f.Watch(ctx, func() { changes <- struct{}{} }) }()
+	seen := func(what string) {
+		t.Helper()
+		select {
+		case <-changes:
+		case err := <-end:
+			t.Fatalf("%s: it has ended: %v", what, err)
+		case <-time.After(patience):
+			t.Fatalf("%s was not seen", what)
+		}
+	}
+	seen("the beginning")
+	if err := os.Remove(filepath.Dir(f.path)); err != nil {
+		t.Fatal(err)
+	}
+	seen("another folder")
+	keep(t, f, &annSession)
+	seen("a session in it")
+	cancel()
+	if err := <-end; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestFileNotes(t *testing.T) {

@@ -62,7 +62,7 @@ func DecodeSession(data []byte) (*Session, error) {
 	if k.LifetimeMS > 0 && k.LifetimeMS <= maxLifetime.Milliseconds() {
 		s.Lifetime = time.Duration(k.LifetimeMS) * time.Millisecond
 	}
-	if k.ExpiresAt > 0 && k.ExpiresAt < maxExpiry*1000 {
+	if k.ExpiresAt > 0 && k.ExpiresAt <= maxExpiry*1000 {
 		s.Expires = time.UnixMilli(k.ExpiresAt)
 	}
 	return s, nil
