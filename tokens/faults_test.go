@@ -32,6 +32,26 @@ func (h *hooked) set(op string, f func() error) {
 	h.before[op] = f
 }
 
+// once sets what is done before the next call alone.
+func (h *hooked) once(op string, f func() error) {
+	var done atomic.Bool
+	h.set(op, func() error {
+		if done.Swap(true) {
+			return nil
+		}
+		return f()
+	})
+}
+
+// replace keeps a session, nil for none, in place of whatever there is.
+func (h *hooked) replace(next *Session) error {
+	now, err := h.Memory.Load(context.Background())
+	if err == nil {
+		_, err = h.Memory.Swap(context.Background(), now, next)
+	}
+	return err
+}
+
 func (h *hooked) do(op string) error {
 	h.mu.Lock()
 	f := h.before[op]
@@ -197,22 +217,25 @@ func TestOnUnauthorizedWithoutTheLock(t *testing.T) {
 // Another process has refreshed the same login, for all locks: ending the late
 // answer at the server would end both.
 func TestALateAnswerOfTheSameLoginIsLeft(t *testing.T) {
-	i := &issuer{slow: time.Second}
-	store := newHooked()
-	bubble(t, Config{Store: store, SignOut: i.signOut}, i, func(t *testing.T, m *Manager, _ *events) {
-		old, _ := m.Session()
-		go m.Refresh(t.Context())
-		time.Sleep(500 * time.Millisecond)
-		theirs := old
-		theirs.Access, theirs.Refresh = "theirs", "theirs"
-		if _, err := store.Swap(t.Context(), &old, &theirs); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		if access(t, m) != "theirs" || len(i.ended) != 0 {
-			t.Errorf("%v, ended %q", access(t, m), i.ended)
-		}
-	})
+	for _, noSync := range []bool{false, true} {
+		i := &issuer{slow: time.Second}
+		store := newHooked()
+		bubble(t, Config{Store: store, SignOut: i.signOut, NoSync: noSync}, i, func(t *testing.T, m *Manager, e *events) {
+			old, _ := m.Session()
+			go m.Refresh(t.Context())
+			time.Sleep(500 * time.Millisecond)
+			theirs := old
+			theirs.Access, theirs.Refresh = "theirs", "theirs"
+			if _, err := store.Swap(t.Context(), &old, &theirs); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if access(t, m) != "theirs" || len(i.ended) != 0 {
+				t.Errorf("%v, ended %q", access(t, m), i.ended)
+			}
+			e.expect(t, "refresh(remote)")
+		})
+	}
 }
 
 // The refresh token was used by another process, for all locks: what it got is
