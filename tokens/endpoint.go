@@ -42,7 +42,8 @@ type EndpointConfig struct {
 	Prepare func(req *http.Request, old Session) error
 	// Parse reads a good answer. Default: an object with accessToken,
 	// refreshToken, sessionId, user, and expiresIn (seconds) or expiresAt (ms);
-	// access_token, refresh_token, expires_in and token are read as well.
+	// access_token, refresh_token, expires_in and token are read as well, and
+	// numbers that are written as text.
 	Parse func(resp *http.Response, body []byte) (Session, error)
 }
 
@@ -211,9 +212,9 @@ func parseSession(resp *http.Response, body []byte) (Session, error) {
 		RefreshToken  string        `json:"refreshToken"`
 		RefreshToken2 string        `json:"refresh_token"`
 		SessionID     string        `json:"sessionId"`
-		ExpiresIn     float64       `json:"expiresIn"`
-		ExpiresIn2    float64       `json:"expires_in"`
-		ExpiresAt     float64       `json:"expiresAt"`
+		ExpiresIn     number        `json:"expiresIn"`
+		ExpiresIn2    number        `json:"expires_in"`
+		ExpiresAt     number        `json:"expiresAt"`
 		User          holdfast.User `json:"user"`
 	}
 	err := json.Unmarshal(body, &a)
@@ -230,7 +231,7 @@ func parseSession(resp *http.Response, body []byte) (Session, error) {
 		return Session{}, errors.New("tokens: the answer has no accessToken")
 	}
 	if in := max(a.ExpiresIn, a.ExpiresIn2); in > 0 {
-		s.Lifetime = seconds(in)
+		s.Lifetime = seconds(float64(in))
 	}
 	if a.ExpiresAt > 0 && a.ExpiresAt <= maxExpiry*1000 {
 		s.Expires = time.UnixMilli(int64(a.ExpiresAt))
@@ -247,6 +248,23 @@ func parseSession(resp *http.Response, body []byte) (Session, error) {
 		}
 	}
 	return s, nil
+}
+
+// number is a number, or a text of one, as some servers write it. Anything else
+// is as good as none.
+type number float64
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *number) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		data = []byte(text)
+	}
+	var value float64
+	if json.Unmarshal(data, &value) == nil {
+		*n = number(value)
+	}
+	return nil
 }
 
 // maxLifetime is the longest lifetime in use, 200 years: within a Duration.

@@ -72,7 +72,11 @@ func TestL10AnswersOfAnEndpoint(t *testing.T) {
 		`{"accessToken":"` + jwt(`{"exp":1767226500}`) + `"}`:                   {600 * time.Second, 0},
 		`{"accessToken":"` + jwt(`{"exp":1767226500,"iat":1767226440}`) + `"}`:  {0, 0}, // left to the claims
 		`{"accessToken":"` + jwt(`{"exp":1767226500}`) + `","expiresIn":120}`:   {120 * time.Second, 0},
-		`{"accessToken":"a","expiresIn":"900","user":"ann","refreshToken":"r"}`: {0, 0},
+		`{"accessToken":"a","expiresIn":[900],"user":"ann","refreshToken":"r"}`: {0, 0},
+		`{"access_token":"a","expires_in":"3600"}`:                              {time.Hour, 0}, // as some OAuth servers write it
+		`{"accessToken":"a","expiresIn":" 7.5","expiresAt":"1767226500000"}`:    {7500 * time.Millisecond, end},
+		`{"accessToken":"a","expiresIn":"soon","expiresAt":null}`:               {0, 0},
+		`{"accessToken":"a","expiresIn":"Inf","expires_in":"NaN"}`:              {0, 0},
 	} {
 		s, err := parseSession(&http.Response{Header: date}, []byte(text))
 		if err != nil || s.Access == "" || s.Lifetime != want.lifetime || want.expires == 0 && !s.Expires.IsZero() || want.expires != 0 && s.Expires.Unix() != want.expires {
