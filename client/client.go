@@ -76,7 +76,7 @@ func New(cfg Config) (*Client, error) {
 		raw.Transport = c.own
 	}
 	with := raw
-	with.Transport = &transport{base: raw.Transport, source: cfg.Source, fence: c.fence, header: cfg.Header, csrfHeader: c.csrfHeader()}
+	with.Transport = c.transport(raw.Transport)
 	c.http = &with
 	raw.CheckRedirect = c.fence.stay(raw.CheckRedirect)
 	raw.Timeout = 0 // SocketConfig.ConnectTimeout counts

@@ -62,22 +62,34 @@ func origin(u *url.URL) string {
 // within the fence, and sends a request once more when its token was refused
 // and the Source has another. It works hop by hop, so redirects are covered.
 type transport struct {
-	base   http.RoundTripper // nil: http.DefaultTransport
-	source tokens.Source     // may be nil
+	base   http.RoundTripper // never nil
+	with   *tokens.Transport // over base; nil without a Source
 	fence  fence
 	header http.Header
 	// csrfHeader doesn't leave the fence either.
 	csrfHeader string
 }
 
-// RoundTrip implements http.RoundTripper.
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	base := t.base
+// transport makes the one of a Client. base may be nil: http.DefaultTransport.
+func (c *Client) transport(base http.RoundTripper) *transport {
 	if base == nil {
 		base = http.DefaultTransport
 	}
+	t := &transport{base: base, fence: c.fence, header: c.cfg.Header, csrfHeader: c.csrfHeader()}
+	if c.cfg.Source != nil {
+		t.with = &tokens.Transport{Source: c.cfg.Source, Base: base, OneShot: func(req *http.Request) {
+			if k, _ := req.Context().Value(callKey{}).(*call); k != nil {
+				k.oneShot = true
+			}
+		}}
+	}
+	return t
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !t.fence.within(req.URL) {
-		return base.RoundTrip(t.outside(req))
+		return t.base.RoundTrip(t.outside(req))
 	}
 	k, _ := req.Context().Value(callKey{}).(*call)
 	out := req.Clone(req.Context())
@@ -86,16 +98,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			out.Header[name] = values
 		}
 	}
-	if t.source == nil || k != nil && k.noToken {
-		return base.RoundTrip(out)
+	if t.with == nil || k != nil && k.noToken {
+		return t.base.RoundTrip(out)
 	}
-	with := tokens.Transport{Source: t.source, Base: base, OneShot: func(*http.Request) {
-		if k != nil {
-			k.oneShot = true
-		}
-	}}
 	out.Response = nil // the fence has settled where the token goes
-	return with.RoundTrip(out)
+	return t.with.RoundTrip(out)
 }
 
 // outside returns the request without anything that is ours: cookies, and on
