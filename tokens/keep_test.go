@@ -134,39 +134,3 @@ func TestTheEndMeetsASignIn(t *testing.T) {
 		})
 	}
 }
-
-// A token is used up to its end, and not at it.
-func TestTheEndOfAToken(t *testing.T) {
-	i := &issuer{lifetime: time.Hour, fail: func(int) error { return errors.New("down") }}
-	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {
-		time.Sleep(time.Hour - 1)
-		if access(t, m) != "a1" {
-			t.Error("not used to its end")
-		}
-		time.Sleep(1)
-		if token, err := m.Token(t.Context()); err == nil {
-			t.Errorf("%v is used at its end", token)
-		}
-	})
-}
-
-// Who asks when the pause after a refresh is over gets the next token.
-func TestL08AfterThePause(t *testing.T) {
-	i := &issuer{lifetime: time.Millisecond}
-	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {
-		if err := m.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		i.mu.Lock()
-		i.slow = 10 * time.Millisecond
-		i.mu.Unlock()
-		time.Sleep(minRefreshPause - 1)
-		if got := access(t, m); got != "a2" {
-			t.Errorf("%s in the pause", got)
-		}
-		time.Sleep(1)
-		if got := access(t, m); got != "a3" {
-			t.Errorf("%s after the pause", got)
-		}
-	})
-}

@@ -220,6 +220,7 @@ func TestL18AWatchThatEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
+		e := follow(m)
 		synctest.Wait()
 		keep(t, store.Memory, &annSession)
 		time.Sleep(time.Second)
@@ -227,6 +228,7 @@ func TestL18AWatchThatEnds(t *testing.T) {
 		if m.User().ID != "ann" {
 			t.Error("not known after a second")
 		}
+		e.expect(t, "error sign-in(remote)")
 	})
 }
 

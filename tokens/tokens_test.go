@@ -58,6 +58,30 @@ func TestExpires(t *testing.T) {
 	}
 }
 
+// How long a token is good for, by what is known of it.
+func TestLifetime(t *testing.T) {
+	now := time.Unix(1767225600, 0)
+	for name, test := range map[string]struct {
+		s    Session
+		want time.Duration
+	}{
+		"nothing":              {Session{Access: "a"}, 0},
+		"said":                 {Session{Access: jwt(`{"iat":1767225600,"exp":1767226500}`), Lifetime: time.Minute}, time.Minute},
+		"claims, skewed":       {Session{Access: jwt(`{"iat":1000,"exp":1900}`)}, 15 * time.Minute},
+		"claims, no beginning": {Session{Access: jwt(`{"exp":1767226500}`)}, 15 * time.Minute},
+		"claims, no length":    {Session{Access: jwt(`{"iat":1767226500,"exp":1767226500}`)}, 15 * time.Minute},
+		"claims, backwards":    {Session{Access: jwt(`{"iat":1767226501,"exp":1767226500}`)}, 15 * time.Minute},
+		"an end":               {Session{Access: "a", Expires: now.Add(time.Hour)}, time.Hour},
+		"an end that is over":  {Session{Access: "a", Expires: now.Add(-time.Hour)}, 0},
+		"an end before claims": {Session{Access: jwt(`{"exp":1767226500}`), Expires: now.Add(time.Hour)}, time.Hour},
+	} {
+		got := test.s.complete(now)
+		if got.Lifetime != test.want || !got.Received.Equal(now) {
+			t.Errorf("%s: %v, want %v", name, got.Lifetime, test.want)
+		}
+	}
+}
+
 func TestNoSecretInText(t *testing.T) {
 	token := Token{Access: "secret", Expires: time.Unix(1767226500, 0)}
 	refused := &RefusedError{Token: token, Reason: holdfast.TokenExpired.New()}

@@ -1,0 +1,99 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dev/holdfast"
+)
+
+// A token is used up to its end, and not at it.
+func TestTheEndOfAToken(t *testing.T) {
+	i := &issuer{lifetime: time.Hour, fail: func(int) error { return errors.New("down") }}
+	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {
+		time.Sleep(time.Hour - 1)
+		if access(t, m) != "a1" {
+			t.Error("not used to its end")
+		}
+		time.Sleep(1)
+		if token, err := m.Token(t.Context()); err == nil {
+			t.Errorf("%v is used at its end", token)
+		}
+	})
+}
+
+// Who asks when the pause after a refresh is over gets the next token.
+func TestL08AfterThePause(t *testing.T) {
+	i := &issuer{lifetime: time.Millisecond}
+	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {
+		if err := m.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		i.mu.Lock()
+		i.slow = 10 * time.Millisecond
+		i.mu.Unlock()
+		time.Sleep(minRefreshPause - 1)
+		if got := access(t, m); got != "a2" {
+			t.Errorf("%s in the pause", got)
+		}
+		time.Sleep(1)
+		if got := access(t, m); got != "a3" {
+			t.Errorf("%s after the pause", got)
+		}
+	})
+}
+
+// The bound on refreshes for refused tokens moves on with time.
+func TestL11TheWindow(t *testing.T) {
+	bubble(t, Config{}, &issuer{}, func(t *testing.T, m *Manager, _ *events) {
+		refused := func() error {
+			token, err := m.Token(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = m.Refused(t.Context(), token, holdfast.Unauthenticated.New())
+			return err
+		}
+		for range refusedLimit {
+			if err := refused(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(refusedWindow - 1)
+		if err := refused(); !Final(err) {
+			t.Errorf("within the window: %v", err)
+		}
+		time.Sleep(1)
+		if err := refused(); err != nil {
+			t.Errorf("after it: %v", err)
+		}
+	})
+}
+
+// What a renewed token does not say about its user is as before, if it is the
+// same one.
+func TestL07TheUserIsKept(t *testing.T) {
+	for access, want := range map[string]string{
+		"opaque":                              "ann Ann editor",
+		jwt(`{}`):                             "ann Ann editor",
+		jwt(`{"sub":"ann"}`):                  "ann Ann editor",
+		jwt(`{"sub":"ann","roles":["x"]}`):    "ann Ann x",
+		jwt(`{"sub":"ann","roles":[]}`):       "ann Ann ",
+		jwt(`{"sub":"bob"}`):                  "bob  ",
+		jwt(`{"sub":"bob","roles":["boss"]}`): "bob  boss",
+	} {
+		refresh := func(context.Context, Session) (Session, error) { return Session{Access: access}, nil }
+		bubble(t, Config{Refresh: refresh}, &issuer{}, func(t *testing.T, m *Manager, _ *events) {
+			_ = m.SetTokens(t.Context(), Session{Access: "a", User: holdfast.User{ID: "ann", Name: "Ann", Roles: []string{"editor"}}})
+			if err := m.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if u := m.User(); strings.Join([]string{u.ID, u.Name, strings.Join(u.Roles, " ")}, " ") != want {
+				t.Errorf("%s: %+v, want %s", access, u, want)
+			}
+		})
+	}
+}
