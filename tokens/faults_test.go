@@ -76,6 +76,13 @@ func (h *hooked) Swap(ctx context.Context, old, next *Session) (*Session, error)
 	return h.Memory.Swap(ctx, old, next)
 }
 
+func (h *hooked) SetNote(ctx context.Context, name, text string) error {
+	if err := h.do("note"); err != nil {
+		return err
+	}
+	return h.Memory.SetNote(ctx, name, text)
+}
+
 func (h *hooked) Lock(ctx context.Context) (func(), error) {
 	if err := h.do("lock"); err != nil {
 		return nil, err

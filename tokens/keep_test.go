@@ -64,6 +64,22 @@ func TestL16TheNote(t *testing.T) {
 	}
 }
 
+// A note that can't be written is told of, and changes nothing.
+func TestL15ANoteThatIsNotWritten(t *testing.T) {
+	store := newHooked()
+	bubble(t, Config{Store: store}, &issuer{}, func(t *testing.T, m *Manager, e *events) {
+		store.set("note", func() error { return errFull })
+		if err := m.Refresh(t.Context()); err != nil || access(t, m) != "a2" {
+			t.Error(err)
+		}
+		e.expect(t, "error refresh")
+		if err := m.Clear(t.Context()); !errors.Is(err, errFull) || m.SignedIn() {
+			t.Error(err)
+		}
+		e.expect(t, "error refresh sign-out error")
+	})
+}
+
 // A write that takes its time to fail is tried again all the same.
 func TestL15AWriteThatFailsLate(t *testing.T) {
 	store := newHooked()

@@ -1,11 +1,13 @@
 package tokens
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -247,4 +249,21 @@ func TestL05AnAnswerThatStays(t *testing.T) {
 		time.Sleep(time.Minute)
 		e.expect(t, "sign-out error")
 	})
+}
+
+// What went wrong is in the log that was given.
+func TestLogger(t *testing.T) {
+	var out bytes.Buffer
+	m, err := NewManager(Config{NoSync: true, Logger: slog.New(slog.NewTextHandler(&out, nil)), Refresh: func(context.Context, Session) (Session, error) {
+		return Session{}, io.ErrUnexpectedEOF
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = m.SetTokens(t.Context(), Session{Access: "secret"})
+	_ = m.Refresh(t.Context())
+	_ = m.Close()
+	if text := out.String(); !strings.Contains(text, "unexpected EOF") || strings.Contains(text, "secret") {
+		t.Error(text)
+	}
 }

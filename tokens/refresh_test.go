@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -93,6 +95,54 @@ func TestL07TheUserIsKept(t *testing.T) {
 			}
 			if u := m.User(); strings.Join([]string{u.ID, u.Name, strings.Join(u.Roles, " ")}, " ") != want {
 				t.Errorf("%s: %+v, want %s", access, u, want)
+			}
+		})
+	}
+}
+
+// Nobody is signed in, and somebody says that it is to stay so, while a session
+// is got by what is around it.
+func TestL05SignOutOfNobody(t *testing.T) {
+	i := &issuer{slow: time.Second, lifetime: time.Hour}
+	synctest.Test(t, func(t *testing.T) {
+		m := manager(t, Config{Ambient: true, Refresh: i.refresh, SignOut: i.signOut})
+		e := follow(m)
+		go m.Token(t.Context())
+		synctest.Wait()
+		if err := m.Clear(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		e.expect(t, "")
+		if m.SignedIn() || strings.Join(i.ended, " ") != "a1" {
+			t.Errorf("signed in %v, taken back %q", m.SignedIn(), i.ended)
+		}
+	})
+}
+
+// A program begins with a session that is not new, and somebody sets the clock
+// back: it is renewed in its time all the same.
+func TestL10TheClockIsSetBack(t *testing.T) {
+	for _, back := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var off atomic.Int64
+			i, store := &issuer{}, NewMemory()
+			keep(t, store, &Session{Access: "a", Refresh: "r", Lifetime: 15 * time.Minute, Received: time.Now().Add(-10 * time.Minute)})
+			m, err := newManager(Config{Store: store, Refresh: i.refresh}, func() time.Time { return time.Now().Round(0).Add(-time.Duration(off.Load())) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			off.Store(int64(back))
+			time.Sleep(5*time.Minute - DefaultBuffer - 1)
+			synctest.Wait()
+			if i.count() != 0 {
+				t.Errorf("%v back: renewed too early", back)
+			}
+			time.Sleep(1)
+			synctest.Wait()
+			if i.count() != 1 {
+				t.Errorf("%v back: %d refreshes", back, i.count())
 			}
 		})
 	}

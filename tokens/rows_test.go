@@ -246,21 +246,23 @@ func TestL16FinishedByAnother(t *testing.T) {
 // The answer is lost: the server may have used up the refresh token, so that
 // the next try is soon, not when the token ends.
 func TestL16ALostAnswer(t *testing.T) {
-	i := &issuer{fail: func(call int) error {
-		if call == 1 {
-			return errors.New("connection reset by peer")
-		}
-		return nil
-	}}
-	bubble(t, Config{}, i, func(t *testing.T, m *Manager, _ *events) {
-		if err := m.Refresh(t.Context()); err == nil || Final(err) {
-			t.Error(err)
-		}
-		time.Sleep(2 * time.Second)
-		if i.count() != 2 {
-			t.Errorf("%d refreshes", i.count())
-		}
-	})
+	for _, noSync := range []bool{false, true} {
+		i := &issuer{fail: func(call int) error {
+			if call == 1 {
+				return errors.New("connection reset by peer")
+			}
+			return nil
+		}}
+		bubble(t, Config{NoSync: noSync}, i, func(t *testing.T, m *Manager, _ *events) {
+			if err := m.Refresh(t.Context()); err == nil || Final(err) {
+				t.Error(err)
+			}
+			time.Sleep(2 * time.Second)
+			if i.count() != 2 {
+				t.Errorf("%d refreshes", i.count())
+			}
+		})
+	}
 }
 
 // The store does not have this session, since it could not be written; a

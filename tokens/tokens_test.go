@@ -49,6 +49,13 @@ func TestExpires(t *testing.T) {
 			t.Errorf("%.60s: %v", text, err)
 		}
 	}
+	// A text of exactly the bound is looked into, and none of a byte more.
+	const part = "e30.eyJleHAiOjV9." // {"exp":5}
+	for more, want := range map[int]bool{0: true, 1: false} {
+		if got := New(part + strings.Repeat("x", maxJWT-len(part)+more)).Expires; got.IsZero() == want {
+			t.Errorf("%d over: %v", more, got)
+		}
+	}
 	padded := "e30." + base64.URLEncoding.EncodeToString([]byte(`{"exp":5}`)) + ".x"
 	if New(padded).Expires.Unix() != 5 {
 		t.Error("padding is no reason to know nothing")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,6 +111,26 @@ func TestStore(t *testing.T) {
 	}
 	if _, err := New(Config{}); err == nil {
 		t.Error("no service, and no error")
+	}
+}
+
+// Where the files beside the entry are.
+func TestFolders(t *testing.T) {
+	given, runtime, cache := t.TempDir(), t.TempDir(), t.TempDir()
+	for name, test := range map[string]struct{ dir, runtime, want string }{
+		"given":   {given, runtime, given},
+		"its own": {"", runtime, filepath.Join(runtime, "holdfast")},
+		"neither": {"", "", filepath.Join(cache, "holdfast")},
+	} {
+		t.Setenv("XDG_RUNTIME_DIR", test.runtime)
+		t.Setenv("XDG_CACHE_HOME", cache)
+		s, err := New(Config{Service: "holdfast-test", Account: t.Name(), Dir: test.dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dir := filepath.Dir(s.beside.Path()); dir != test.want || filepath.Dir(s.swap.Path()) != dir {
+			t.Errorf("%s: %s, want %s", name, dir, test.want)
+		}
 	}
 }
 

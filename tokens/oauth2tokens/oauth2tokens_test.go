@@ -87,6 +87,12 @@ func TestTo(t *testing.T) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
+	for code, want := range map[string]string{"": "answered 400 Bad Request", "invalid_grant": "answered 400 Bad Request (invalid_grant)"} {
+		_, err := To(source{err: &oauth2.RetrieveError{Response: &http.Response{StatusCode: 400, Status: "400 Bad Request"}, ErrorCode: code}}).Token(t.Context())
+		if e, ok := errors.AsType[*holdfast.Error](err); !ok || !strings.HasSuffix(e.Message, want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
 	_, err := To(source{err: &oauth2.RetrieveError{}}).Token(t.Context())
 	if tokens.Final(err) {
 		t.Error(err)
@@ -112,6 +118,17 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// counted counts requests.
+type counted struct {
+	base http.RoundTripper
+	n    int
+}
+
+func (c *counted) RoundTrip(req *http.Request) (*http.Response, error) {
+	c.n++
+	return c.base.RoundTrip(req)
+}
+
 // A provider that is down, and then refuses.
 func TestRefresh(t *testing.T) {
 	status, calls := http.StatusOK, 0
@@ -131,6 +148,8 @@ func TestRefresh(t *testing.T) {
 	defer srv.Close()
 	client := srv.Client()
 	defer client.CloseIdleConnections()
+	sent := &counted{base: client.Transport}
+	client.Transport = sent
 	provider := &oauth2.Config{ClientID: "app", Endpoint: oauth2.Endpoint{TokenURL: srv.URL, AuthStyle: oauth2.AuthStyleInParams}}
 	m, err := tokens.NewManager(tokens.Config{Refresh: Refresh(provider, client), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -154,6 +173,9 @@ func TestRefresh(t *testing.T) {
 	status = http.StatusBadRequest
 	if err := m.Refresh(t.Context()); !tokens.Final(err) || m.SignedIn() {
 		t.Error(err)
+	}
+	if sent.n != calls {
+		t.Errorf("%d of %d calls went by the client that was given", sent.n, calls)
 	}
 	if _, err := Refresh(provider, nil)(t.Context(), tokens.Session{Access: "a"}); !errors.Is(err, holdfast.Unauthenticated) {
 		t.Error(err)
