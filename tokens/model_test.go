@@ -280,7 +280,7 @@ func run(t *testing.T, p plan) (faults []string) {
 
 // Whatever happens to processes that share a store, being killed included, no
 // refresh token is used after its grace, and at rest they agree.
-func TestModel(t *testing.T) {
+func TestModelOfProcesses(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawPlan(rt, "sign in", "sign out", "refresh", "refresh", "refused", "refused", "kill")
 		if faults := run(t, p); len(faults) > 0 {
