@@ -44,6 +44,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("client: BaseURL must not hold credentials: URLs end up in logs")
 	}
 	base.RawQuery, base.Fragment = "", ""
+	if base.Path == "" {
+		base.Path = "/" // what JoinPath makes of none begins with no slash
+	}
 	c := &Client{cfg: cfg, base: base, log: cfg.Logger, sockets: make(map[string]*Socket), csrfTurn: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.Default()

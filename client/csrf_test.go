@@ -108,6 +108,10 @@ func TestL34CSRF(t *testing.T) {
 	for name, give := range map[string]func(http.ResponseWriter, string){
 		"nothing": func(w http.ResponseWriter, _ string) { io.WriteString(w, "{}") },
 		"refused": func(w http.ResponseWriter, _ string) { w.WriteHeader(500) },
+		"a choice": func(w http.ResponseWriter, token string) {
+			w.Header().Set("X-CSRF-Token", token)
+			w.WriteHeader(http.StatusMultipleChoices)
+		},
 	} {
 		csrfClient(t, &csrfServer{give: give}, func(t *testing.T, c *Client) {
 			if _, err := Post[int](t.Context(), c, "/x", nil); err == nil || !strings.Contains(err.Error(), "CSRF token") {
@@ -189,6 +193,33 @@ func TestL33CSRFMismatch(t *testing.T) {
 	})
 }
 
+// A token that only the jar has, from an earlier answer.
+func TestCSRFFromJar(t *testing.T) {
+	for name, test := range map[string]struct{ cookie, value, want string }{
+		"there":   {"csrf-token", "kept", "<nil> kept"},
+		"empty":   {"csrf-token", "", "brought none"},
+		"another": {"session", "kept", "brought none"},
+	} {
+		jar, _ := cookiejar.New(nil)
+		jar.SetCookies(&url.URL{Scheme: "http", Host: "api.test", Path: "/"}, []*http.Cookie{{Name: test.cookie, Value: test.value, Path: "/"}})
+		sent := ""
+		api(t, Config{CSRF: &CSRF{Path: "/csrf"}, HTTPClient: &http.Client{Jar: jar}}, func(w http.ResponseWriter, r *http.Request) {
+			sent = r.Header.Get("X-CSRF-Token")
+		}, func(t *testing.T, c *Client) {
+			_, err := Post[struct{}](t.Context(), c, "/x", nil)
+			if got := fmt.Sprint(err, " ", sent); !strings.Contains(got, test.want) {
+				t.Errorf("%s: %s", name, got)
+			}
+		})
+	}
+	// Without a jar there is none.
+	api(t, Config{CSRF: &CSRF{Path: "/csrf"}}, func(w http.ResponseWriter, r *http.Request) {}, func(t *testing.T, c *Client) {
+		if _, err := Post[struct{}](t.Context(), c, "/x", nil); err == nil || !strings.Contains(err.Error(), "brought none") {
+			t.Error(err)
+		}
+	})
+}
+
 // 503 with Retry-After.
 func TestUnavailable(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -231,6 +262,39 @@ func TestUnavailable(t *testing.T) {
 			}
 			if took := time.Since(start); status != test.status || calls != test.calls || took < test.wait || took > test.wait+15*time.Second {
 				t.Errorf("%s: %v, %d calls in %v", name, err, calls, took)
+			}
+		})
+	}
+}
+
+// A caller's own request with an empty body is made again, and one whose body
+// can't be sent again does not wait.
+func TestUnavailableBodies(t *testing.T) {
+	for name, test := range map[string]struct {
+		body  io.ReadCloser
+		calls int
+		waits bool
+	}{
+		"none":  {nil, 2, true},
+		"empty": {http.NoBody, 2, true},
+		"once":  {io.NopCloser(strings.NewReader("x")), 1, false},
+	} {
+		calls := 0
+		api(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+			if calls++; calls == 1 {
+				w.Header().Set("Retry-After", "5")
+				w.WriteHeader(503)
+			}
+		}, func(t *testing.T, c *Client) {
+			u, _ := c.URL("/x")
+			start := time.Now()
+			resp, err := c.Do((&http.Request{Method: "PUT", URL: u, Header: http.Header{}, Body: test.body}).WithContext(t.Context()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if calls != test.calls || (time.Since(start) > 0) != test.waits {
+				t.Errorf("%s: %d calls in %v", name, calls, time.Since(start))
 			}
 		})
 	}

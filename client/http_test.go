@@ -83,6 +83,10 @@ func TestL31URL(t *testing.T) {
 		if err != nil || u.String() != test.want {
 			t.Errorf("%s + %s = %v, %v; want %s", test.base, test.path, u, err, test.want)
 		}
+		// It is as good as a parsed one, for http.Request and for a jar.
+		if parsed, err := url.Parse(test.want); err != nil || u.Path != parsed.Path {
+			t.Errorf("%s + %s has the path %q, want %q", test.base, test.path, u.Path, parsed.Path)
+		}
 	}
 	c, _ := New(Config{BaseURL: "http://a"})
 	for _, bad := range []string{"/%zz", "http://a b"} {
@@ -164,6 +168,18 @@ func TestAnswerBounds(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 	})
+}
+
+// From 300 on an answer is an error.
+func TestStatuses(t *testing.T) {
+	for status, good := range map[int]bool{200: true, 299: true, 300: false, 304: false, 404: false} {
+		api(t, Config{}, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }, func(t *testing.T, c *Client) {
+			_, err := Get[struct{}](t.Context(), c, "/x")
+			if e, ok := errors.AsType[*Error](err); (err == nil) != good || ok && e.Status != status {
+				t.Errorf("%d: %v", status, err)
+			}
+		})
+	}
 }
 
 // L36
