@@ -40,6 +40,12 @@ func stream(w http.ResponseWriter, text string) {
 	w.(http.Flusher).Flush()
 }
 
+// forbidden is a refusal by the server itself.
+func forbidden(w http.ResponseWriter) {
+	w.WriteHeader(http.StatusForbidden)
+	io.WriteString(w, `{"error":"No.","code":"FORBIDDEN"}`)
+}
+
 func TestListenStream(t *testing.T) {
 	var asked list[string]
 	got, err := listening(t, ListenOptions{Since: "c0"}, tokens.Static("abc"), func(w http.ResponseWriter, r *http.Request) {
@@ -126,5 +132,107 @@ func TestListenRefused(t *testing.T) {
 		if err := c.Listen(t.Context(), rooms, ListenOptions{}); !errors.Is(err, holdfast.InvalidArgument) {
 			t.Error(err)
 		}
+	}
+}
+
+// Where a server refuses without a code of its own, it may be a proxy that does:
+// polling is tried, but not after a 401. A refusal with a code is the server's word.
+func TestListenRefusedByWhom(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		body   string
+		want   string
+	}{
+		"401":         {401, "", "[/events /events]"}, // the Source may have another token by then
+		"403":         {403, "", "[/events /poll]"},
+		"403 by code": {403, `{"error":"No.","code":"FORBIDDEN"}`, "[/events]"},
+	} {
+		var asked list[string]
+		_, err := listening(t, ListenOptions{}, tokens.Static("abc"), func(w http.ResponseWriter, r *http.Request) {
+			asked.add(r.URL.Path)
+			w.WriteHeader(test.status)
+			io.WriteString(w, test.body)
+		}, time.Hour)
+		if err == nil || asked.String() != test.want {
+			t.Errorf("%s: %v, asked %v", name, err, &asked)
+		}
+	}
+}
+
+// Two streams that bring nothing are enough, be they cut, empty or kept back;
+// one between them that brings something makes them count anew.
+func TestListenFallsBack(t *testing.T) {
+	empty := func(w http.ResponseWriter, r *http.Request) { stream(w, "") }
+	alive := func(w http.ResponseWriter, r *http.Request) { stream(w, ": hello\n\n") }
+	for name, test := range map[string]struct {
+		streams []http.HandlerFunc
+		want    string
+	}{
+		"empty":      {[]http.HandlerFunc{empty, empty}, "[/events /events /poll]"},
+		"not at all": {[]http.HandlerFunc{empty, alive, empty, empty}, "[/events /events /events /events /poll]"},
+	} {
+		var asked list[string]
+		_, err := listening(t, ListenOptions{}, nil, func(w http.ResponseWriter, r *http.Request) {
+			asked.add(r.URL.Path)
+			if n := len(asked.all()); n <= len(test.streams) {
+				test.streams[n-1](w, r)
+				return
+			}
+			forbidden(w)
+		}, time.Hour)
+		if !errors.Is(err, holdfast.Forbidden) || asked.String() != test.want {
+			t.Errorf("%s: %v, asked %v", name, err, &asked)
+		}
+	}
+}
+
+// A stream that is cut here ends for the reason, whatever reading ends with.
+func TestStreamTooSlow(t *testing.T) {
+	for name, begin := range map[string]string{"no answer": "", "then nothing": ": hello\n\n"} {
+		api(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+			if begin != "" {
+				stream(w, begin)
+			}
+			<-r.Context().Done()
+		}, func(t *testing.T, c *Client) {
+			l := &listener{c: c, rooms: []string{"a"}, o: ListenOptions{EventsPath: "/events"}}
+			came, err := l.stream(t.Context())
+			if _, local := errors.AsType[*localError](err); !local || !errors.Is(err, errConnectTimeout) || came != (begin != "") {
+				t.Errorf("%s: %v, came %v", name, err, came)
+			}
+		})
+	}
+}
+
+// Polls that bring something follow each other at once, and so do those that
+// are held for a second; the events of each are told before its cursor, and an
+// answer without one is none.
+func TestListenPolls(t *testing.T) {
+	const event = `{"type":"event","room":"a","event":"x","data":%d,"epoch":"e","offset":%[1]d}`
+	polls := 0
+	var start time.Time
+	var took []time.Duration
+	got, err := listening(t, ListenOptions{PollOnly: true}, nil, func(w http.ResponseWriter, r *http.Request) {
+		if polls++; polls == 1 {
+			start = time.Now()
+		}
+		took = append(took, time.Since(start))
+		switch {
+		case polls <= 3:
+			fmt.Fprintf(w, `{"events":[%s,%s],"cursor":"c%d"}`, fmt.Sprintf(event, 2*polls), fmt.Sprintf(event, 2*polls+1), 2*polls)
+		case polls <= 10:
+			time.Sleep(time.Second)
+			io.WriteString(w, `{"events":[],"cursor":"c6"}`)
+		case polls == 11:
+			fmt.Fprintf(w, `{"events":[`+event+`]}`, 99)
+		default:
+			forbidden(w)
+		}
+	}, time.Hour)
+	if want := "[x22 x33 cursor c2 x44 x55 cursor c4 x66 x77 cursor c6]"; got.String() != want || !errors.Is(err, holdfast.Forbidden) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if fmt.Sprint(took[:11]) != "[0s 0s 0s 0s 1s 2s 3s 4s 5s 6s 7s]" {
+		t.Error(took)
 	}
 }

@@ -1,0 +1,173 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/holdfast-dev/holdfast"
+)
+
+// What fits exactly is taken, and so is anything where nothing else waits.
+func TestInboxBound(t *testing.T) {
+	for name, test := range map[string]struct {
+		waits, more int
+		want        error
+	}{
+		"empty":  {0, 101, nil},
+		"fits":   {60, 40, nil},
+		"1 over": {60, 41, ErrNotConnected},
+	} {
+		var q inbox
+		q.init(100)
+		stop := make(chan struct{})
+		close(stop)
+		if test.waits > 0 {
+			q.pushNow(item{size: test.waits})
+		}
+		if err := q.push(item{size: test.more}, stop); err != test.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A handler that has asked the server, and been answered, only is slow: that is
+// no reason to cut the connection.
+func TestAskedThenSlow(t *testing.T) {
+	const n = 50
+	var got list[int]
+	bubble(t, func(p *peer) {
+		p.admit()
+		p.send(`42["x",0]`)
+		p.want(`420["question",null]`)
+		p.send(`430[1]`)
+		p.sleep(time.Millisecond) // the answer is taken
+		for i := range n {
+			p.send(`42["x",%d,%q]`, i+1, strings.Repeat("x", 1000))
+		}
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		s := f.client(Config{Socket: SocketConfig{ReceiveBuffer: 10_000}}).Socket()
+		On(s, "x", func(ctx context.Context, i int) {
+			if i == 0 {
+				if _, err := EmitAck[int](ctx, s, "question", nil); err != nil {
+					t.Error(err)
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+			got.add(i)
+		})
+		mustConnect(t, s)
+		f.sleep(time.Minute)
+		if len(got.all()) != n+1 || f.connections() != 1 {
+			t.Errorf("%v over %d connections", &got, f.connections())
+		}
+	})
+}
+
+// The log tells of answers that failed without a code, and of those that could
+// not be sent; of nothing else.
+func TestAnswersLogged(t *testing.T) {
+	for name, test := range map[string]struct {
+		limit  int // the server's maxPayload
+		answer func(s *Socket) (any, error)
+		want   string // the log holds this; "" for nothing
+	}{
+		"good":        {1000, func(*Socket) (any, error) { return 1, nil }, ""},
+		"refused":     {1000, func(*Socket) (any, error) { return nil, holdfast.Forbidden.New() }, ""},
+		"failed":      {1000, func(*Socket) (any, error) { return nil, errors.New("disk is full") }, "disk is full"},
+		"no room":     {40, func(*Socket) (any, error) { return strings.Repeat("x", 100), nil }, "ack was not sent"},
+		"closed":      {40, func(s *Socket) (any, error) { s.Close(); return strings.Repeat("x", 100), nil }, ""},
+		"cut, closed": {1000, func(s *Socket) (any, error) { s.Close(); return 1, nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			bubble(t, func(p *peer) {
+				p.send(`0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":%d}`, test.limit)
+				p.want("40")
+				p.send(`40{"sid":"s"}`)
+				p.send(`421["ask"]`)
+				p.idle()
+			}, func(t *testing.T, f *fake) {
+				s := f.client(Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}).Socket()
+				Handle(s, "ask", func(context.Context, any) (any, error) { return test.answer(s) })
+				mustConnect(t, s)
+				f.sleep(time.Second)
+				s.Close()
+				<-s.Done()
+			})
+			if text := log.String(); (text == "") != (test.want == "") || !strings.Contains(text, test.want) {
+				t.Errorf("log: %s", text)
+			}
+		})
+	}
+}
+
+// Each interceptor sees the events, the first one too, and last.
+func TestFirstInterceptor(t *testing.T) {
+	var seen list[string]
+	saw := func(who string) Interceptor {
+		return Interceptor{Event: func(_ context.Context, m *Message) error { seen.add(who + " " + m.Event); return nil }}
+	}
+	runSocket(t, Config{Interceptors: []Interceptor{saw("first"), saw("second")}}, func(p *peer) {
+		p.admit()
+		p.send(`42["x"]`)
+	}, func(*Socket) {}, func(*testing.T, *Socket) {})
+	if seen.String() != "[second x first x]" {
+		t.Error(&seen)
+	}
+}
+
+// A server that says no bound takes packets of any size.
+func TestNoMaxPayload(t *testing.T) {
+	bubble(t, func(p *peer) {
+		p.send(`0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000}`)
+		p.want("40")
+		p.send(`40{"sid":"s"}`)
+		if kind, data, err := p.ws.Read(p.ctx); kind != websocket.MessageText || len(data) != len(`42["x",""]`)+2_000_000 {
+			p.Error(len(data), err)
+		}
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		s := f.connect(Config{Socket: SocketConfig{SendBuffer: 4 << 20}})
+		if err := s.Emit(t.Context(), "x", strings.Repeat("x", 2_000_000)); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+}
+
+// Whoever stops listening hears that at once, be it the first or the last.
+func TestChangesStop(t *testing.T) {
+	c, err := New(Config{BaseURL: "http://a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Socket()
+	var all []<-chan Change
+	var stops []func()
+	for range 3 {
+		changes, stop := s.Changes(1)
+		all, stops = append(all, changes), append(stops, stop)
+	}
+	for i := range all {
+		stops[i]()
+		<-all[i] // the present state
+		if _, ok := <-all[i]; ok {
+			t.Error(fmt.Sprint(i, " is open"))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.watchers) != 0 {
+		t.Errorf("%d are left", len(s.watchers))
+	}
+}
