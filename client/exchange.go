@@ -15,26 +15,15 @@ import (
 // is needed, and again where the answer says so.
 func (c *Client) exchange(first *http.Request) (*http.Response, error) {
 	req := first.Clone(first.Context())
-	for _, i := range c.cfg.Interceptors {
-		if i.Request == nil {
-			continue
-		}
-		if err := i.Request(req); err != nil {
-			closeBody(req)
-			return nil, err
-		}
+	if err := c.asked(req); err != nil {
+		return nil, err
 	}
 	resp, err := c.send(req)
 	if err != nil {
 		return nil, err
 	}
-	for n := len(c.cfg.Interceptors) - 1; n >= 0; n-- {
-		if i := c.cfg.Interceptors[n]; i.Response != nil {
-			if err := i.Response(resp); err != nil {
-				_ = resp.Body.Close()
-				return nil, err
-			}
-		}
+	if err := c.answered(resp); err != nil {
+		return nil, err
 	}
 	return resp, nil
 }

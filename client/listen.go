@@ -56,7 +56,8 @@ type ListenOptions struct {
 // Events, and where no stream gets through by long-polling (docs/protocol.md
 // §6). It is for programs that only receive, and for networks that let nothing
 // else through. It goes on over cuts, restarts and expiries, without losing an
-// event, until ctx ends or the server refuses for good; the error says which.
+// event, until ctx ends or the server (or an Interceptor) refuses for good; the
+// error says which.
 func (c *Client) Listen(ctx context.Context, rooms []string, o ListenOptions) error {
 	if len(rooms) == 0 {
 		return holdfast.Errorf(holdfast.InvalidArgument, "Listen needs a room")
@@ -73,6 +74,9 @@ func (c *Client) Listen(ctx context.Context, rooms []string, o ListenOptions) er
 		end := l.once(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if i, ok := errors.AsType[*interceptedError](end.err); ok {
+			return i.err
 		}
 		d := rules.after(end)
 		if h, ok := errors.AsType[*handshakeError](end.err); d.stop && ok && !h.coded && h.status != http.StatusUnauthorized && !l.polling {
@@ -91,6 +95,12 @@ func (c *Client) Listen(ctx context.Context, rooms []string, o ListenOptions) er
 		}
 	}
 }
+
+// interceptedError is an interceptor's no, which ends Listen.
+type interceptedError struct{ err error }
+
+func (i *interceptedError) Error() string { return i.err.Error() }
+func (i *interceptedError) Unwrap() error { return i.err }
 
 // listener is one Listen.
 type listener struct {
@@ -154,11 +164,17 @@ func (l *listener) request(ctx context.Context, path string, extra url.Values) (
 	if err != nil {
 		return nil, err
 	}
+	if err := l.c.asked(req); err != nil {
+		return nil, &interceptedError{err}
+	}
 	client := *l.c.http
 	client.Timeout = 0 // counted here
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, unwrapURL(err)
+	}
+	if err := l.c.answered(resp); err != nil {
+		return nil, &interceptedError{err}
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
@@ -190,8 +206,12 @@ func (s *said) position() holdfast.Position {
 func (l *listener) take(ctx context.Context, s *said) error {
 	switch s.Type {
 	case "event":
-		if l.o.OnEvent != nil && s.Room != "" {
-			l.o.OnEvent(ctx, &holdfast.Event{Room: s.Room, Name: s.Event, Data: s.Data, Position: s.position(), ID: s.ID, From: s.From})
+		if l.o.OnEvent == nil || s.Room == "" {
+			break
+		}
+		ev := &holdfast.Event{Room: s.Room, Name: s.Event, Data: s.Data, Position: s.position(), ID: s.ID, From: s.From}
+		if l.c.hear(ctx, ev) {
+			l.o.OnEvent(ctx, ev)
 		}
 	case "reset":
 		if l.o.OnReset != nil {

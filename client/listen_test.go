@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/socketio"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
 
@@ -199,6 +203,94 @@ func TestStreamTooSlow(t *testing.T) {
 			came, err := l.stream(t.Context())
 			if _, local := errors.AsType[*localError](err); !local || !errors.Is(err, errConnectTimeout) || came != (begin != "") {
 				t.Errorf("%s: %v, came %v", name, err, came)
+			}
+		})
+	}
+}
+
+// What Listen sends and hears goes through the interceptors, streams and polls.
+func TestListenInterceptors(t *testing.T) {
+	for _, pollOnly := range []bool{false, true} {
+		var log, heard list[string]
+		say := func(who string) Interceptor {
+			return Interceptor{
+				Request:  func(r *http.Request) error { log.add(who + " " + r.URL.Path); r.Header.Add("X-Who", who); return nil },
+				Response: func(r *http.Response) error { log.add(fmt.Sprint(who, " ", r.StatusCode)); return nil },
+				Event: func(_ context.Context, m *Message) error {
+					log.add(fmt.Sprintf("%s %q %s %s", who, m.Namespace, m.Event, m.Args.Values))
+					switch m.Event {
+					case "secret":
+						return errors.New("kept back")
+					case "note":
+						m.Event = "seen"
+						args, err := socketio.NewArgs([]byte{1, 2})
+						m.Args = args
+						return err
+					}
+					return nil
+				},
+			}
+		}
+		events := `{"type":"event","room":"a","event":"secret","data":1,"epoch":"e","offset":1}
+{"type":"event","room":"a","event":"note","data":2,"epoch":"e","offset":2,"id":"i","from":"u"}`
+		first, second, _ := strings.Cut(events, "\n")
+		cfg := Config{Interceptors: []Interceptor{say("1"), {}, say("2")}, Logger: slog.New(slog.DiscardHandler)}
+		asked := 0
+		api(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+			if who := r.Header.Values("X-Who"); len(who) != 2 {
+				t.Error(who)
+			}
+			asked++
+			switch {
+			case asked > 1:
+				w.WriteHeader(http.StatusForbidden)
+				io.WriteString(w, `{"error":"Out.","code":"FORBIDDEN"}`)
+			case pollOnly:
+				fmt.Fprintf(w, `{"events":[%s,%s],"cursor":"c"}`, first, second)
+			default:
+				stream(w, "id: b\ndata: "+first+"\n\nid: c\ndata: "+second+"\n\n")
+			}
+		}, func(t *testing.T, c *Client) {
+			err := c.Listen(t.Context(), []string{"a"}, ListenOptions{PollOnly: pollOnly, OnEvent: func(_ context.Context, e *holdfast.Event) {
+				heard.add(fmt.Sprint(e.Room, e.Name, string(e.Data), e.Position.Offset, e.ID, e.From))
+			}})
+			if !errors.Is(err, holdfast.Forbidden) {
+				t.Error(err)
+			}
+		})
+		path := "/events"
+		if pollOnly {
+			path = "/poll"
+		}
+		want := []string{
+			"1 " + path, "2 " + path, "2 200", "1 200",
+			`2 "" secret [1 {"room":"a","epoch":"e","offset":1}]`,
+			`2 "" note [2 {"room":"a","epoch":"e","offset":2,"id":"i","from":"u"}]`,
+			`1 "" seen [{"_placeholder":true,"num":0}]`,
+		}
+		if got := log.all(); len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+			t.Errorf("%s", strings.Join(got, "\n"))
+		}
+		if want := `[aseen{"$base64":"AQI="}2iu]`; heard.String() != want {
+			t.Errorf("heard %v", &heard)
+		}
+	}
+}
+
+// An interceptor's refusal ends Listen.
+func TestListenInterceptorRefuses(t *testing.T) {
+	no := errors.New("not today")
+	for _, i := range []Interceptor{
+		{Request: func(*http.Request) error { return no }},
+		{Response: func(*http.Response) error { return no }},
+	} {
+		api(t, Config{Interceptors: []Interceptor{i}}, func(w http.ResponseWriter, _ *http.Request) {
+			stream(w, ": hello\n\n")
+		}, func(t *testing.T, c *Client) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if err := c.Listen(ctx, []string{"a"}, ListenOptions{}); !errors.Is(err, no) {
+				t.Error(err)
 			}
 		})
 	}

@@ -154,8 +154,8 @@ type meta struct {
 	Room   string  `json:"room"`
 	Epoch  string  `json:"epoch"`
 	Offset *uint64 `json:"offset"`
-	ID     string  `json:"id"`
-	From   string  `json:"from"`
+	ID     string  `json:"id,omitempty"`
+	From   string  `json:"from,omitempty"`
 }
 
 func (m *meta) position() holdfast.Position {
