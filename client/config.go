@@ -80,8 +80,10 @@ type SocketConfig struct {
 	TokenParam string
 	// Transports are the ways to connect, the preferred one first: WebSocket and
 	// Polling. The next one is tried when one can't be opened, a WebSocket twice
-	// in a row; what works is kept. There is no upgrade of a connection from one
-	// to the other. Default: WebSocket, then Polling, for networks that let no
+	// in a row; what works is kept. When a connection over another one than the
+	// first has ended that lasted a minute or more, the first is tried once
+	// again: the network may have changed. There is no upgrade of a connection
+	// from one to the other. Default: WebSocket, then Polling, for networks that let no
 	// WebSocket through.
 	Transports []string
 	// Auth makes the payload that CONNECT carries, anything that marshals to a

@@ -121,6 +121,9 @@ func (l *listener) once(ctx context.Context) ending {
 	if l.polling {
 		err = l.polls(ctx)
 		came = l.polled
+		if !l.o.PollOnly && time.Since(start) >= fallbackLasts {
+			l.polling, l.failed = false, fallbackAfter-1 // it may be another network: one stream
+		}
 	} else {
 		came, err = l.stream(ctx)
 		if l.failed++; came {

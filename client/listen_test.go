@@ -118,6 +118,37 @@ func TestListenPolling(t *testing.T) {
 	}
 }
 
+// Polls are for the network that needed them: when they fail after a while, a
+// stream is tried first, and once is enough.
+func TestListenStreamsAgain(t *testing.T) {
+	var asked list[string]
+	polls := 0
+	got, err := listening(t, ListenOptions{}, nil, func(w http.ResponseWriter, r *http.Request) {
+		asked.add(r.URL.Path)
+		switch {
+		case r.URL.Path == "/events" && polls <= 10:
+			io.WriteString(w, "<html>")
+		case r.URL.Path == "/events":
+			stream(w, "id: c9\n\ndata: {\"type\":\"auth_closing\",\"code\":\"FORBIDDEN\"}\n\n")
+		default:
+			polls++
+			if polls%5 == 0 {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			select {
+			case <-time.After(20 * time.Second):
+			case <-r.Context().Done():
+			}
+			fmt.Fprintf(w, `{"events":[],"cursor":"c%d"}`, polls)
+		}
+	}, time.Hour)
+	want := "/events /events /poll /poll /poll /poll /poll /events /poll /poll /poll /poll /poll /events /poll /poll /poll /poll /poll /events"
+	if paths := strings.Join(asked.all(), " "); paths != want || !errors.Is(err, holdfast.Forbidden) {
+		t.Errorf("%s, %v, %v", paths, err, got)
+	}
+}
+
 func TestListenRefused(t *testing.T) {
 	for status, want := range map[int]error{400: holdfast.InvalidArgument, 401: holdfast.Unauthenticated, 403: holdfast.Forbidden, 404: holdfast.NotFound} {
 		for _, o := range []ListenOptions{{}, {PollOnly: true}} {

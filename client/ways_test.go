@@ -83,6 +83,32 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// Polling is for the network that needed it: when a connection over it that
+// lasted has ended, a WebSocket is tried first again, and once is enough.
+func TestPathsBack(t *testing.T) {
+	short, long := ending{connected: true, lasted: time.Minute - 1}, ending{connected: true, lasted: time.Minute}
+	cut, dial := ending{err: io.EOF}, ending{err: &net.OpError{Op: "dial", Err: io.EOF}}
+	p := paths{list: []string{WebSocket, Polling}}
+	for i, s := range []struct {
+		end  ending
+		next string
+	}{
+		{cut, WebSocket}, {cut, Polling}, {short, Polling}, {long, WebSocket}, {dial, WebSocket}, {cut, Polling}, // still blocked
+		{long, WebSocket}, {short, WebSocket}, {cut, WebSocket}, {cut, Polling}, // it had worked: twice, as at first
+		{cut, WebSocket}, {long, WebSocket}, {cut, WebSocket},
+	} {
+		p.after(s.end, false)
+		if p.transport() != s.next {
+			t.Errorf("%d: %s", i, p.transport())
+		}
+	}
+	one := paths{list: []string{Polling}}
+	one.after(long, false)
+	if one.transport() != Polling {
+		t.Error(one.transport())
+	}
+}
+
 // Where nothing but a wrong address is the matter, both are tried, once each,
 // and the first refusal is the error.
 func TestPollingRefused(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -249,7 +250,8 @@ func (w *pollingWire) size(p outgoing, _ bool) int {
 }
 
 // paths chooses the transport of an attempt: the first of the list until it
-// can't be opened, then the next. What works is kept.
+// can't be opened, then the next. What works is kept, but after a connection
+// that lasted the first is tried again: the network may be another one.
 type paths struct {
 	list     []string
 	at       int
@@ -261,6 +263,10 @@ type paths struct {
 // before polling is tried.
 const fallbackAfter = 2
 
+// fallbackLasts is how long a connection over another transport than the first
+// must last for the first to be tried again when it has ended.
+const fallbackLasts = time.Minute
+
 func (w *paths) transport() string { return w.list[w.at] }
 
 // after notes how an attempt ended. final: the rules would stop. It reports
@@ -268,6 +274,9 @@ func (w *paths) transport() string { return w.list[w.at] }
 func (w *paths) after(e ending, final bool) (other bool) {
 	if e.connected {
 		w.failures, w.refused = 0, 0
+		if w.at > 0 && e.lasted >= fallbackLasts {
+			w.at, w.failures = 0, fallbackAfter-1 // one attempt, as it didn't work before
+		}
 		return false
 	}
 	if len(w.list) < 2 || !e.blocked() {
