@@ -37,6 +37,9 @@ func (f *execFlags) runner() (*runner, error) {
 	if err == nil {
 		_, err = exec.LookPath(argv[0])
 	}
+	if missing, ok := errors.AsType[*exec.Error](err); ok {
+		return nil, usagef("exec: %s: %w", missing.Name, missing.Err)
+	}
 	if err != nil {
 		return nil, usagef("exec: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/client"
@@ -128,8 +129,11 @@ func exitCodeOf(code holdfast.Code) int {
 
 // unreachable reports whether the server could not be talked to.
 func unreachable(err error) bool {
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
+	if trouble, ok := errors.AsType[net.Error](err); ok {
+		// A bare errno, which is a net.Error by its methods, is of a file: those of
+		// the network come in a *net.OpError.
+		_, file := trouble.(syscall.Errno)
+		return !file
 	}
 	if _, ok := errors.AsType[*url.Error](err); ok {
 		return true

@@ -23,6 +23,7 @@ type kept struct {
 	*queue.File
 	dir   string
 	added chan string     // has the id of the event that this program adds
+	full  error           // why it could not be added; set before that is answered
 	moved chan struct{}   // has one value after something has left the queue
 	dead  map[string]bool // ids of what was refused before
 	ended atomic.Bool
@@ -75,7 +76,19 @@ func (k *kept) Add(ctx context.Context, item queue.Item) error {
 	if err == nil {
 		k.added <- item.ID
 	}
+	k.full = err
 	return err
+}
+
+// notKept says why an event was not taken, by this folder or at all.
+func (k *kept) notKept(e *environment, c *connection, err error) error {
+	switch {
+	case errors.Is(k.full, queue.ErrFull):
+		return fmt.Errorf("the event is not kept, %s is full: \"holdfast queue send %s %s\" sends what waits there", k.dir, quote(k.dir), c.address)
+	case k.full != nil:
+		return fmt.Errorf("the event is not kept: %w", k.full)
+	}
+	return c.explain(e, err)
 }
 
 // Remove implements queue.Queue.
@@ -125,7 +138,7 @@ func (c *emitCmd) queued(e *environment, data json.RawMessage) error {
 		err = conn.up(e, c.Timeout)
 	case a := <-answer:
 		if !errors.Is(a.err, client.ErrNoUser) {
-			return conn.explain(e, a.err)
+			return q.notKept(e, conn, a.err)
 		}
 		// Only the server can tell whose the event is.
 		if err = conn.up(e, c.Timeout); err != nil {
@@ -135,7 +148,7 @@ func (c *emitCmd) queued(e *environment, data json.RawMessage) error {
 		select {
 		case own = <-q.added:
 		case a := <-answer:
-			return conn.explain(e, a.err)
+			return q.notKept(e, conn, a.err)
 		}
 	}
 	var a published

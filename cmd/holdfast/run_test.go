@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -134,6 +138,10 @@ func TestExitCode(t *testing.T) {
 		{&unreachableError{"x", holdfast.Internal.New()}, exitUnreachable},
 		{client.ErrConnectionLost, exitUnreachable},
 		{context.DeadlineExceeded, exitUnreachable},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, exitUnreachable},
+		{&url.Error{Op: "Get", URL: "http://x", Err: io.EOF}, exitUnreachable},
+		{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, exitFailed}, // of this machine, not of the way to another
+		{fmt.Errorf("can't write x: %w", syscall.ENOSPC), exitFailed},
 		{errInterrupted, exitInterrupted},
 	} {
 		if got := exitCode(c.err); got != c.want {
