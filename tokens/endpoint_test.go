@@ -63,6 +63,7 @@ func TestL10AnswersOfAnEndpoint(t *testing.T) {
 	}{
 		`{"accessToken":"a","expiresIn":900,"expiresAt":1767226500000}`:         {900 * time.Second, end},
 		`{"access_token":"a","expires_in":0.25}`:                                {250 * time.Millisecond, 0},
+		`{"token":"a","expiresIn":3153600000}`:                                  {100 * 365 * 24 * time.Hour, 0}, // a century
 		`{"token":"a","expiresIn":1e300}`:                                       {maxLifetime, 0},
 		`{"accessToken":"a","expiresAt":1767226500000}`:                         {600 * time.Second, end}, // by the answer's Date
 		`{"accessToken":"a","expiresAt":1767220000000}`:                         {0, 1767220000},

@@ -56,6 +56,9 @@ func TestExpires(t *testing.T) {
 			t.Errorf("%d over: %v", more, got)
 		}
 	}
+	if got := New(jwt(`{"exp":5.25}`)).Expires; !got.Equal(time.Unix(5, 25e7)) {
+		t.Errorf("a fraction of a second: %v", got)
+	}
 	padded := "e30." + base64.URLEncoding.EncodeToString([]byte(`{"exp":5}`)) + ".x"
 	if New(padded).Expires.Unix() != 5 {
 		t.Error("padding is no reason to know nothing")
