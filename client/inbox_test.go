@@ -39,6 +39,29 @@ func TestInboxBound(t *testing.T) {
 	}
 }
 
+// The same for what waits to be written.
+func TestOutboxBound(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, test := range map[string]struct {
+		waits, more int
+		want        error
+	}{
+		"empty":  {0, 101, nil},
+		"fits":   {60, 40, nil},
+		"1 over": {60, 41, context.Canceled},
+	} {
+		var o outbox
+		o.init(100)
+		if test.waits > 0 {
+			o.pushNow(outgoing{text: make([]byte, test.waits)})
+		}
+		if err := o.push(ended, outgoing{text: make([]byte, test.more)}); err != test.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A handler that has asked the server, and been answered, only is slow: that is
 // no reason to cut the connection.
 func TestAskedThenSlow(t *testing.T) {

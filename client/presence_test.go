@@ -137,6 +137,15 @@ func TestTyping(t *testing.T) {
 		if asked := j.asked.String(); strings.Count(asked, "typing") != 3 {
 			t.Error(asked)
 		}
+		for range 2 { // as soon as it may be said again
+			time.Sleep(typingPause)
+			if err := room.Typing(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if asked := j.asked.String(); strings.Count(asked, "typing") != 5 {
+			t.Error(asked)
+		}
 		f.stop()
 		time.Sleep(time.Minute)
 		for range 2 { // not counted as said
@@ -259,6 +268,25 @@ func TestInterceptEvents(t *testing.T) {
 		synctest.Wait()
 		if asked := j.asked.all(); asked[len(asked)-1] != "1 new 1" {
 			t.Error(asked)
+		}
+	})
+}
+
+// An interceptor may leave an event of a room without data.
+func TestInterceptorTakesData(t *testing.T) {
+	j := &joinable{joined: func(p *peer, room string) { p.publish(room, 11, "1") }}
+	bubble(t, j.script, func(t *testing.T, f *fake) {
+		s := f.connect(Config{Interceptors: []Interceptor{{Event: func(_ context.Context, m *Message) error {
+			m.Args = socketio.Args{}
+			return nil
+		}}}})
+		var got list[string]
+		room := mustJoin(t, s, "a", JoinOptions{OnEvent: func(_ context.Context, e *holdfast.Event) {
+			got.add(fmt.Sprint(e.Name, len(e.Data), e.Position.Offset))
+		}})
+		time.Sleep(time.Second)
+		if got.String() != "[note0 11]" || room.Position().Offset != 11 {
+			t.Error(&got, room.Position())
 		}
 	})
 }

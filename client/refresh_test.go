@@ -110,6 +110,52 @@ func TestRefreshInBandFails(t *testing.T) {
 	}
 }
 
+// A Source that fails in passing, again and again, is asked a few times; then the
+// connection is left to the server.
+func TestRefreshInBandGivesUp(t *testing.T) {
+	var asked list[string]
+	bubble(t, expire(&asked), func(t *testing.T, f *fake) {
+		src := &source{fail: slices.Repeat([]error{io.ErrUnexpectedEOF}, 100)}
+		s := f.connect(Config{Source: src})
+		time.Sleep(time.Hour)
+		if n := len(src.refusals()); n != maxRenewals+1 || s.State() != Connected || f.connections() != 1 {
+			t.Errorf("asked %d times, %v, %d connections", n, s.State(), f.connections())
+		}
+	})
+}
+
+// A token that is replaced while it is being presented is followed by the new
+// one.
+func TestRefreshOvertaken(t *testing.T) {
+	var asked list[string]
+	bubble(t, func(p *peer) {
+		p.admitAs("ann")
+		defer p.pings()()
+		for {
+			id, name, arg := p.event()
+			if name == "" {
+				return
+			}
+			asked.add(fmt.Sprint(name, " ", string(arg)))
+			time.AfterFunc(5*time.Second, func() { p.ok(id, `{"expiresAt":1,"expiresIn":1}`) })
+		}
+	}, func(t *testing.T, f *fake) {
+		m := manager(t, "ann", nil)
+		defer m.Close()
+		s := f.client(Config{Source: m}).Socket()
+		defer s.Close()
+		mustConnect(t, s)
+		for n := 2; n < 5; n++ {
+			time.Sleep(time.Second)
+			signIn(t, m, "ann", n)
+		}
+		time.Sleep(time.Minute)
+		if want := `[auth:refresh {"token":"ann-2"} auth:refresh {"token":"ann-4"}]`; asked.String() != want || f.connections() != 1 {
+			t.Errorf("server saw %v", &asked)
+		}
+	})
+}
+
 // changing is a Source whose token is changed from outside.
 type changing struct {
 	mu    sync.Mutex

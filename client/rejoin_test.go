@@ -238,3 +238,49 @@ func TestRoomsAfterStop(t *testing.T) {
 		}
 	})
 }
+
+// Of two Joins that wait for a room one is taken back: the other one is answered.
+func TestJoinTakenBack(t *testing.T) {
+	j := &joinable{answer: func(p *peer, id, room, payload string) bool {
+		time.AfterFunc(5*time.Second, func() { p.ok(id, `{"room":"a","epoch":"e","offset":1}`) })
+		return true
+	}}
+	rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
+		for _, patient := range []int{0, 1} { // which of the two, in their order
+			ctx := [2]context.Context{t.Context(), t.Context()}
+			var cancel context.CancelFunc
+			ctx[1-patient], cancel = context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			type joined struct {
+				room *Room
+				err  error
+			}
+			var done [2]chan joined
+			for i := range done {
+				done[i] = make(chan joined, 1)
+				go func() {
+					room, err := s.Join(ctx[i], "a", JoinOptions{})
+					done[i] <- joined{room, err}
+				}()
+				synctest.Wait()
+			}
+			if got := <-done[1-patient]; got.room != nil || !errors.Is(got.err, context.DeadlineExceeded) {
+				t.Error(got)
+			}
+			time.Sleep(10 * time.Second)
+			select {
+			case got := <-done[patient]:
+				if got.err != nil {
+					t.Fatal(got.err)
+				}
+				_ = got.room.Leave()
+			default:
+				t.Fatal("the other was forgotten")
+			}
+			synctest.Wait()
+		}
+		if want := `[1 join {"room":"a"} 1 leave {"room":"a"} 1 join {"room":"a"} 1 leave {"room":"a"}]`; j.asked.String() != want || s.held() != 0 {
+			t.Errorf("asked %v, %d rooms", &j.asked, s.held())
+		}
+	})
+}
