@@ -1,0 +1,53 @@
+import { reason, sleep } from "../abort.js";
+import type { Platform } from "../platform.js";
+import { clock, part, random } from "../surroundings.js";
+
+/** How long a lease lasts whose tab was killed, in milliseconds. */
+const lease = 10_000;
+
+/**
+ * Runs what one tab at a time may do: under a Web Lock, which ends with its
+ * tab, or else a lease in a storage that the tabs share; without either, at
+ * once. The signal ends the waiting.
+ */
+export async function locked(
+  platform: Platform | undefined,
+  name: string,
+  storage: Storage | undefined,
+  signal: AbortSignal,
+  run: () => Promise<void>,
+): Promise<void> {
+  let began = false;
+  const begin = () => ((began = true), run());
+  let release: (() => void) | undefined;
+  try {
+    const locks = part(platform, "locks");
+    if (locks) return await locks.request(name, { signal }, begin);
+    if (storage) {
+      const mine = String(random(platform));
+      release = () => storage.getItem(name)?.startsWith(mine) && storage.removeItem(name);
+      for (let tries = 0; ; tries++) {
+        const [who, until] = (storage.getItem(name) ?? "").split(" ");
+        const left = +until! - clock(platform);
+        if (tries && who === mine) break;
+        // Garbage, or what a wrong clock has written, holds nobody up.
+        if (!(left > 0 && left <= lease)) storage.setItem(name, `${mine} ${clock(platform) + lease}`);
+        // Two tabs may have written at once: the one whose text stays has it.
+        await sleep(50 + 50 * random(platform), signal);
+      }
+    }
+  } catch (e) {
+    if (began) throw e;
+    if (signal.aborted) throw reason(signal);
+    // Locks are refused to some frames, and storage may be full: then this tab is on its own.
+  }
+  try {
+    await begin();
+  } finally {
+    try {
+      release?.();
+    } catch {
+      // it ends by itself
+    }
+  }
+}

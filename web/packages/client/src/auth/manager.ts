@@ -1,0 +1,583 @@
+import { sleep, until } from "../abort.js";
+import { codes, type Code } from "../codes.js";
+import { Emitter, safely } from "../emitter.js";
+import { HoldfastError } from "../errors.js";
+import { createHttp, type Http } from "../http/http.js";
+import type { Platform } from "../platform.js";
+import { clock, part, random } from "../surroundings.js";
+import type { AuthConfig, AuthEvents, Source, TokenSource, Tokens, Unsubscribe, User } from "../types.js";
+import { locked } from "./lock.js";
+import { joins, permits } from "./rights.js";
+import { claims, makeSession, readSession, sameLogin, type Session } from "./session.js";
+import { openTabs, type Message, type Tabs } from "./tabs.js";
+
+/** What an AuthManager shows of itself. A new object at each change, so that it can be a snapshot. */
+export interface AuthSnapshot {
+  readonly isAuthenticated: boolean;
+  readonly user: User | undefined;
+  readonly sessionId: string | undefined;
+  /** With `cookie`: whether there is a session is being found out. */
+  readonly pending: boolean;
+}
+
+/** What an AuthManager is placed in. All of it has defaults. */
+export interface AuthSurroundings {
+  platform?: Platform | undefined;
+  /** Makes the calls. Default: one for the page's origin, with CSRF where `cookie` is set. */
+  http?: Pick<Http, "own"> | undefined;
+}
+
+/** A refresh under way. */
+interface Flight {
+  done: Promise<void>;
+  /** Tells who waits: an error, or that there is something new. Again: nothing. */
+  land: (error?: unknown) => void;
+  stop: AbortController;
+  /** It has not called the server yet. */
+  waiting: boolean;
+}
+
+const second = 1000;
+const day = 86_400 * second;
+
+/**
+ * Owns the life of a session: keeps it in a storage, renews it before it ends
+ * or when the server has refused it, and follows what other tabs do. Tabs with
+ * one storage refresh once for all of them.
+ *
+ * Nothing happens at construction. Timers, listeners and channels begin with
+ * `on`, `subscribe`, `getAccessToken` or `setTokens`, and end with `close`.
+ */
+export class AuthManager implements TokenSource {
+  readonly #config: AuthConfig;
+  readonly #platform: Platform | undefined;
+  readonly #http: Pick<Http, "own">;
+  readonly #key: string;
+  readonly #events = new Emitter<AuthEvents & { change: void }>();
+  #tabs: Tabs | undefined;
+  #storage: Storage | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #loaded = false;
+  #early: AuthEvents["error"] | undefined; // before anybody could listen
+  #snapshot: AuthSnapshot | undefined;
+
+  #held: Session | undefined;
+  #seen: string | null = null; // what the storage was last known to keep
+  #dirty = false; // it could not be written
+  #out = false; // signed out by somebody's wish, or for good: a cookie is not tried
+  #generation = 0; // of #held
+  #flight: Flight | undefined;
+  #refreshedAt = -Infinity;
+  #refusals: number[] = []; // refreshes for refused tokens, lately
+  #failures = 0; // refreshes in a row that will be tried again
+  #failure: unknown;
+  #failedAt = -Infinity;
+  #pause = 0; // after the last failure
+  #activeAt = 0;
+  #sharedAt = 0; // activity that the other tabs know of
+  #idleTold = false;
+
+  constructor(config: AuthConfig = {}, { platform, http }: AuthSurroundings = {}) {
+    this.#config = config;
+    this.#platform = platform;
+    this.#http = http ?? createHttp({ url: () => location.origin, platform, csrf: config.cookie });
+    this.#key = config.tokenKey ?? "holdfast:tokens";
+  }
+
+  /** Signs in, or replaces the tokens of whoever is signed in. The refresh token is kept where the same user has no new one. */
+  setTokens(tokens: Tokens): void {
+    if (!tokens.accessToken) throw new TypeError("setTokens: accessToken is missing; clear signs out");
+    this.#start();
+    const old = this.#held;
+    const next = makeSession(tokens, this.#now());
+    this.#signIn(old && next.user?.id && next.user.id === old.user?.id ? makeSession(tokens, this.#now(), old) : next, "self");
+  }
+
+  /**
+   * Signs out: here at once, whatever else fails; then with the server. Rejects
+   * where the server did not hear of it.
+   */
+  async clear(): Promise<void> {
+    this.#start();
+    const old = this.#held;
+    this.#out = true;
+    this.#hold(undefined);
+    this.#write();
+    this.#tabs?.post({ kind: "out", was: old?.access });
+    if (old) this.#events.emit("sign-out", { source: "self" });
+    this.#events.emit("change", undefined);
+    if (old || this.#config.cookie) await this.#revoke(old, this.#config.cookie);
+  }
+
+  /**
+   * Renews the session now, or joins the refresh under way; pauses after
+   * failures don't count. Rejects with SIGNED_OUT where there is none, or none any more.
+   */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    this.#start();
+    if (!this.#renewable()) throw this.#held ? new HoldfastError("UNAUTHENTICATED", "There is no refresh token") : signedOut();
+    await until(this.#begin().done, signal);
+    if (!this.#held) throw signedOut();
+  }
+
+  async getAccessToken(signal?: AbortSignal): Promise<string | null> {
+    this.#start();
+    const held = this.#held;
+    const usable = held && (!(this.#since(held.receivedAt) >= held.lifetimeMs!) || this.#since(this.#refreshedAt) < second || !this.#renewable());
+    if (held ? !usable : this.#config.cookie && !this.#out) {
+      try {
+        await this.#renew(false, signal);
+      } catch (e: any) {
+        if (held || !e.final) throw e;
+      }
+    }
+    return this.#held?.access ?? null;
+  }
+
+  async refused(token: string, error: HoldfastError, signal?: AbortSignal): Promise<void> {
+    this.#start();
+    this.#look();
+    if (this.#held?.access === token) {
+      if (codes[error.code as Code]?.[2] === "signed-out") {
+        this.#end(error);
+        throw error;
+      }
+      this.#refusals = this.#refusals.filter((at) => this.#since(at) < 30 * second);
+      // A server that refuses what it has just given is asked no more for a while.
+      if (!this.#renewable() || (this.#refusals.length > 2 && !this.#flight)) throw error;
+      await this.#renew(true, signal);
+    }
+    if (!(await this.getAccessToken(signal))) throw signedOut();
+  }
+
+  /** There is a session, though its token may have to be renewed. */
+  isAuthenticated(): boolean {
+    return this.getSnapshot().isAuthenticated;
+  }
+
+  getUser(): User | undefined {
+    return this.getSnapshot().user;
+  }
+
+  /** The public id of the login session. */
+  getSessionId(): string | undefined {
+    return this.getSnapshot().sessionId;
+  }
+
+  /** Whether the user has the role, or one of them. */
+  hasRole(role: string | readonly string[]): boolean {
+    return [role].flat().some((one) => this.getUser()?.roles?.includes(one as string));
+  }
+
+  /** Whether the access token permits an action. It is for showing a button or not: the server decides. */
+  can(action: string): boolean {
+    const actions = this.#permissions()?.actions;
+    return Array.isArray(actions) && actions.some((one) => typeof one === "string" && permits(one, action));
+  }
+
+  /** Whether the access token permits to join a room. One that says nothing of rooms leaves that to the server: true. */
+  canJoin(room: string): boolean {
+    const permissions = this.#permissions();
+    try {
+      return !!this.#held && (permissions === undefined || permissions.rooms === undefined || joins(permissions.rooms, room));
+    } catch {
+      return false; // permissions that make no sense grant nothing
+    }
+  }
+
+  /** The user is active, which puts `inactivity-timeout` off, in other tabs as well. */
+  touch(): void {
+    this.#activeAt = this.#now();
+    this.#idleTold = false;
+    if (this.#config.inactivityTimeout) this.#tick();
+  }
+
+  on<K extends keyof AuthEvents>(event: K, handler: (payload: AuthEvents[K]) => void): Unsubscribe {
+    const off = this.#events.on(event, handler);
+    this.#start();
+    const early = this.#early;
+    if (event === "error" && early) {
+      this.#early = undefined;
+      queueMicrotask(() => this.#events.emit("error", early));
+    }
+    return off;
+  }
+
+  /** Calls a listener at each change of `getSnapshot()`. */
+  subscribe(listener: () => void): Unsubscribe {
+    const off = this.#events.on("change", listener);
+    this.#start();
+    return off;
+  }
+
+  /** The same object until something changes. */
+  getSnapshot(): AuthSnapshot {
+    this.#load();
+    const held = this.#held;
+    return (this.#snapshot ??= {
+      isAuthenticated: !!held,
+      user: held?.user,
+      sessionId: held?.sessionId,
+      pending: !held && !!this.#config.cookie && !this.#out,
+    });
+  }
+
+  /**
+   * Ends timers, listeners and channels, until the manager is used again. The
+   * storage keeps the session, and what a refresh under way brings.
+   */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#tabs?.close();
+    this.#tabs = undefined;
+  }
+
+  #now(): number {
+    return clock(this.#platform);
+  }
+
+  /** How long ago something was. A clock that was set back proves nothing: then it is long ago. */
+  #since(at: number): number {
+    const passed = this.#now() - at;
+    return passed < -second ? Infinity : passed;
+  }
+
+  #permissions(): any {
+    this.#load();
+    return this.#held && claims(this.#held.access).permissions;
+  }
+
+  #renewable(): unknown {
+    return this.#config.cookie || (this.#held && (this.#config.refreshFn || this.#held.refresh));
+  }
+
+  #fail(error: unknown): void {
+    const payload = { error: error instanceof Error ? error : new Error(String(error)), source: "self" as Source };
+    if (this.#tabs) this.#events.emit("error", payload);
+    else this.#early = payload;
+  }
+
+  #start(): void {
+    if (this.#tabs) return;
+    this.#load();
+    const { crossTabSync, channelName, inactivityTimeout } = this.#config;
+    this.#tabs = openTabs({
+      platform: this.#platform,
+      key: this.#key,
+      channel: crossTabSync === false ? undefined : (channelName ?? this.#key),
+      storage: this.#shared(),
+      heard: (message) => this.#heard(message),
+      woken: () => {
+        this.#look();
+        this.#tick();
+      },
+      active: inactivityTimeout ? () => this.#since(this.#activeAt) > second && this.touch() : undefined,
+    });
+    this.#activeAt = this.#sharedAt = this.#now();
+    this.#look();
+    this.#tick();
+  }
+
+  /** What other tabs have too. */
+  #shared(): Storage | undefined {
+    return (this.#config.storage ?? "localStorage") === "localStorage" ? this.#storage : undefined;
+  }
+
+  #load(): void {
+    if (this.#loaded) return;
+    this.#loaded = true;
+    const { cookie, storage = "localStorage" } = this.#config;
+    try {
+      if (!cookie && storage !== "memory") this.#storage = part(this.#platform, storage);
+      this.#held = this.#read();
+    } catch (e) {
+      this.#fail(e);
+    }
+  }
+
+  /** What the storage keeps. Throws where it can't be read; garbage is put aside. */
+  #read(): Session | undefined {
+    const key = this.#key;
+    const text = this.#storage?.getItem(key) ?? null;
+    this.#seen = text;
+    if (text === null) return;
+    const session = readSession(text);
+    if (!session) {
+      this.#fail(new Error(`What was kept as ${key} is no session; it is now ${key}:bad`));
+      this.#storage!.removeItem(key);
+      this.#seen = null;
+      this.#storage!.setItem(key + ":bad", text);
+    }
+    return session;
+  }
+
+  #write(): void {
+    const text = this.#held ? JSON.stringify(this.#held) : null;
+    try {
+      if (text === null) this.#storage?.removeItem(this.#key);
+      else this.#storage?.setItem(this.#key, text);
+      this.#seen = text;
+      this.#dirty = false;
+    } catch (e) {
+      if (!this.#dirty) this.#fail(e); // memory goes on, and it is tried again
+      this.#dirty = true;
+    }
+  }
+
+  /** Takes over what others have put into the storage. */
+  #look(): void {
+    try {
+      if (this.#storage && this.#storage.getItem(this.#key) !== this.#seen) this.#takeOver(this.#read());
+    } catch {
+      // A storage that can't be read was told of when it was opened, or is when it is written.
+    }
+  }
+
+  #heard(m?: Message): void {
+    if (m?.kind === "active") {
+      if (m.at! > this.#activeAt && m.at! <= this.#now()) {
+        this.#activeAt = this.#sharedAt = m.at!;
+        this.#idleTold = false;
+      }
+      return this.#tick();
+    }
+    const shared = this.#shared();
+    if (shared) this.#look();
+    const held = this.#held;
+    const mine = this.#config.cookie || (held && m?.was === held.access);
+    // The storage decides where there is one. It may be late, and may never have had what this tab holds.
+    if (m?.kind === "out" && (mine || (shared && !m.was))) this.#takeOver(undefined);
+    else if (m?.session && !shared && mine) this.#takeOver(m.session);
+    this.#tick();
+  }
+
+  /** Makes another tab's session this one's. */
+  #takeOver(next: Session | undefined): void {
+    const held = this.#held;
+    this.#dirty = false;
+    if (!next) {
+      this.#out = true;
+      this.#hold(undefined);
+      if (!this.#shared()) this.#write();
+      if (held) this.#events.emit("sign-out", { source: "remote" });
+      this.#events.emit("change", undefined);
+    } else if (!held || !sameLogin(held, next)) this.#signIn(next, "remote");
+    else if (held.access !== next.access || held.refresh !== next.refresh) this.#renewed(next, "remote");
+    else this.#held = next; // which may be marked as being renewed
+    this.#tick();
+  }
+
+  /** Replaces the session. Who waits for a refresh of the one before is told to look again. */
+  #hold(next: Session | undefined): void {
+    this.#generation++;
+    this.#held = next;
+    this.#snapshot = undefined;
+    this.#failures = this.#pause = 0;
+    const flight = this.#flight;
+    this.#flight = undefined;
+    flight?.land();
+    if (flight?.waiting) flight.stop.abort();
+  }
+
+  #signIn(next: Session, source: Source): void {
+    const was = this.#held?.access;
+    this.#hold(next);
+    this.#out = this.#idleTold = false;
+    this.#refreshedAt = -Infinity;
+    this.#refusals = [];
+    this.#activeAt = this.#now();
+    this.#keep(source, was);
+    this.#events.emit("sign-in", { user: next.user, source });
+    this.#events.emit("change", undefined);
+    this.#tick();
+  }
+
+  #renewed(next: Session, source: Source): void {
+    const was = this.#held!.access;
+    this.#hold(next);
+    this.#refreshedAt = this.#now();
+    this.#keep(source, was);
+    this.#events.emit("refresh", { accessToken: next.access, source });
+    this.#events.emit("change", undefined);
+    this.#tick();
+  }
+
+  #keep(source: Source, was: string | undefined): void {
+    const shared = this.#shared();
+    // What another tab has put into the storage that both have stays as it is: it may be newer by now.
+    if (source === "self" || !shared) this.#write();
+    if (source === "self") this.#tabs?.post({ kind: "look", was, session: shared ? undefined : this.#held });
+  }
+
+  /** Does what is due now, and sets the timer for what is due next. */
+  #tick(): void {
+    clearTimeout(this.#timer);
+    if (!this.#tabs) return;
+    const held = this.#held;
+    const now = this.#now();
+    const waits: number[] = [];
+    if (this.#dirty) {
+      this.#write();
+      waits.push(30 * second);
+    }
+    if (this.#renewable() && !this.#flight && !(!held && this.#out)) {
+      const life = held?.lifetimeMs;
+      const due = !held || held.renewing ? 0 : life ? Math.max(life - (this.#config.tokenExpiryBuffer ?? 30 * second), 0.8 * life) - this.#since(held.receivedAt) : Infinity;
+      const wait = Math.max(due, second - this.#since(this.#refreshedAt), this.#pause - this.#since(this.#failedAt));
+      if (wait <= 0) this.#begin();
+      else if (wait < Infinity) waits.push(wait);
+    }
+    const idle = this.#config.inactivityTimeout;
+    if (idle && held && !this.#idleTold) {
+      const left = idle - (now - this.#activeAt);
+      if (left <= 0) {
+        this.#idleTold = true;
+        this.#events.emit("inactivity-timeout", { source: "self" });
+      } else waits.push(left);
+      if (this.#activeAt > this.#sharedAt) {
+        const rest = idle / 10 - (now - this.#sharedAt);
+        if (rest <= 0) this.#tabs.post({ kind: "active", at: (this.#sharedAt = this.#activeAt) });
+        else waits.push(rest);
+      }
+    }
+    clearTimeout(this.#timer); // what was told above may have come here as well
+    // A timer holds 24.8 days at most.
+    if (waits[0]) this.#timer = setTimeout(() => this.#tick(), Math.min(day, ...waits));
+  }
+
+  /** Joins the refresh under way or begins one, unless it is too early after a failure. */
+  async #renew(refused: boolean, signal?: AbortSignal): Promise<void> {
+    if (!this.#flight && this.#since(this.#failedAt) < this.#pause) throw this.#failure;
+    await until(this.#begin(refused).done, signal);
+  }
+
+  /** The refresh under way, begun if need be. */
+  #begin(refused = false): Flight {
+    if (this.#flight) return this.#flight;
+    let land!: (error?: unknown) => void;
+    const done = new Promise<void>((resolve, reject) => (land = (e) => (e ? reject(e) : resolve())));
+    done.catch(() => {}); // nobody waits for one ahead of time
+    const flight: Flight = (this.#flight = { done, land, stop: new AbortController(), waiting: true });
+    void this.#fly(flight, refused);
+    return flight;
+  }
+
+  /** Renews the session, once over all tabs: who has the lock looks first whether another has done it. */
+  async #fly(flight: Flight, refused: boolean): Promise<void> {
+    const generation = this.#generation;
+    const current = () => {
+      this.#look();
+      return generation === this.#generation;
+    };
+    const { signal } = flight.stop;
+    const timer = setTimeout(() => flight.stop.abort(new HoldfastError("TIMEOUT", "The refresh was not answered within 30 s")), 30 * second);
+    const { cookie, storage } = this.#config;
+    const alone = storage === "memory" && !cookie;
+    const run = async () => {
+      if (!current()) return;
+      flight.waiting = false;
+      const old = this.#held;
+      if (old && this.#storage) {
+        this.#held = { ...old, renewing: true };
+        this.#write();
+      }
+      const { tokens, date } = await until(this.#ask(old?.refresh, signal), signal);
+      const next = makeSession(tokens, this.#now(), old, date);
+      if (!current()) return this.#giveBack(next);
+      if (refused) this.#refusals.push(this.#now());
+      if (old) this.#renewed(next, "self");
+      else {
+        this.#signIn(next, "self");
+        this.#refreshedAt = this.#now();
+      }
+      // Storage takes a moment to reach tabs in other processes. Who gets the lock next must find the new tokens.
+      if (!alone) await sleep(100);
+    };
+    try {
+      await (alone ? run() : locked(this.#platform, this.#key + ":lock", this.#shared(), signal, run));
+    } catch (e: any) {
+      if (!current()) return; // of a session that nobody wants any more
+      if (e.final) this.#end(e, flight);
+      else this.#failed(e, flight);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #ask(refreshToken: string | undefined, signal: AbortSignal): Promise<{ tokens: Tokens; date?: number }> {
+    const { refreshFn, refreshEndpoint = "/api/auth/refresh", cookie } = this.#config;
+    if (refreshFn) return { tokens: checked(await refreshFn(refreshToken, signal)) };
+    try {
+      const { data: d, date } = await this.#http.own(refreshEndpoint, cookie ? undefined : { refreshToken }, undefined, signal);
+      return {
+        tokens: checked({
+          ...d,
+          accessToken: d.accessToken ?? d.access_token ?? d.token,
+          refreshToken: d.refreshToken ?? d.refresh_token,
+          expiresIn: d.expiresIn ?? d.expires_in,
+        }),
+        date,
+      };
+    } catch (e: any) {
+      // The codes that end a session. Another one that is final elsewhere, such as NOT_FOUND, is a fault of the way there.
+      if (!e.final || /^(UNAUTH|TOKEN_E|SESSION_|REFRESH_|INVALID_C|FORB)/.test(e.code)) throw e;
+      throw new HoldfastError("INTERNAL", e.message, { status: e.status, cause: e });
+    }
+  }
+
+  #failed(e: any, flight: Flight): void {
+    const bound = Math.min(second * 2 ** this.#failures++, 60 * second);
+    this.#pause = Math.max(random(this.#platform) * bound, Math.min((e.retryAfter ?? 0) * second, 600 * second));
+    this.#failedAt = this.#now();
+    this.#failure = e;
+    this.#flight = undefined;
+    flight.land(e);
+    this.#fail(e);
+    this.#tick();
+  }
+
+  /** Signs out because the server has ended the session: `flight` is the refresh that has told so. */
+  #end(error: HoldfastError, flight?: Flight): void {
+    const held = this.#held;
+    const generation = this.#generation;
+    this.#out = true;
+    if (held && flight) this.#events.emit("refresh-failed", { error, source: "self" });
+    flight?.land(error);
+    if (generation === this.#generation) {
+      this.#hold(undefined);
+      this.#write();
+      this.#tabs?.post({ kind: "out", was: held?.access });
+      if (held) this.#events.emit("sign-out", { source: "self", error });
+      this.#events.emit("change", undefined);
+    }
+    if (held) safely(() => this.#config.onUnauthorized?.(error));
+  }
+
+  /** Ends a session that came too late. If the present one is of the same login it would end with it, so it stays. */
+  #giveBack(late: Session): Promise<void> | void {
+    if (!this.#held || !sameLogin(this.#held, late)) return this.#revoke(late).catch(() => {});
+  }
+
+  /** Tells the server of a sign-out. That the session has ended already is no error. */
+  async #revoke(session: Session | undefined, byCookie = false): Promise<void> {
+    const path = this.#config.signOutEndpoint ?? "/api/auth/sign-out";
+    if (!path) return;
+    const body = !byCookie && session?.refresh ? { refreshToken: session.refresh } : undefined;
+    try {
+      await this.#http.own(path, body, byCookie ? undefined : session?.access);
+    } catch (e: any) {
+      if (e.final) return;
+      this.#fail(e);
+      throw e;
+    }
+  }
+}
+
+function checked(tokens: Tokens): Tokens {
+  if (!tokens?.accessToken) throw new HoldfastError("INTERNAL", "The refresh was answered without a token");
+  return tokens;
+}
+
+function signedOut(): HoldfastError {
+  return new HoldfastError("SIGNED_OUT", "Nobody is signed in", { final: true });
+}

@@ -1,0 +1,30 @@
+const literal = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+const whole = (pattern: string, text: string) => new RegExp(`^${pattern}$`, "su").test(text);
+
+/** Whether a permission such as `todo.*` covers an action (docs/protocol.md §1, Actions). */
+export function permits(permission: string, action: string): boolean {
+  const segments = permission.split(".");
+  const last = segments.length - 1;
+  const pattern = segments.map((s, i) => (s === "*" ? (i === last ? ".+" : "[^.]+") : literal(s))).join("\\.");
+  return whole("[^.]+(\\.[^.]+)*", action) && whole(pattern, action);
+}
+
+/** Whether room patterns, in either form, grant a join (docs/protocol.md §1, Room permissions). */
+export function joins(rooms: string[] | Record<string, string[]>, room: string): boolean {
+  let best = 0;
+  let granted = false;
+  for (const pattern of Array.isArray(rooms) ? rooms : Object.keys(rooms)) {
+    const text = pattern.replace(/^!/, "");
+    let rank = 1e9;
+    // More literal characters win, then fewer "**", then fewer "*". A pattern has at most 200 bytes.
+    const glob = text.replace(/\*\*?|[^*]/gsu, (s) => {
+      rank += s === "*" ? -1 : s === "**" ? -1e3 : 1e6;
+      return s === "*" ? "[^:]*" : s === "**" ? ".*" : literal(s);
+    });
+    if (!room || rank < best || !whole(glob, room)) continue;
+    const grants = text === pattern && (Array.isArray(rooms) || rooms[pattern]!.includes("join"));
+    granted = grants && (rank > best || granted); // of those that tie, only what all grant
+    best = rank;
+  }
+  return granted;
+}

@@ -1,0 +1,73 @@
+import type { Tokens, User } from "../types.js";
+
+/** A session as it is held and, as JSON, kept. Never changed, only replaced. */
+export interface Session {
+  readonly version: 1;
+  readonly access: string;
+  readonly refresh?: string;
+  readonly user?: User;
+  readonly sessionId?: string;
+  /** How long `access` was good for when it came; absent: nobody knows, or for ever. */
+  readonly lifetimeMs?: number;
+  /** By this machine's clock. */
+  readonly receivedAt: number;
+  /** Somebody has begun to renew it, so that the server may have used `refresh` up. */
+  readonly renewing?: boolean;
+}
+
+/** The claims of a JWT, empty for any other text. Nothing is verified: only the server can. */
+export function claims(access: string): any {
+  try {
+    const bytes = atob(access.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"));
+    return Object(JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)))));
+  } catch {
+    return {};
+  }
+}
+
+/** What of an object is there. */
+const there = (o: object = {}): any => Object.fromEntries(Object.entries(o).filter(([, v]) => v != null));
+
+/**
+ * Makes a session of what the server gave. `old` is the one that it replaces,
+ * `date` the server's clock when it answered, NaN where that is not known.
+ */
+export function makeSession(t: Tokens, now: number, old?: Session, date = NaN): Session {
+  const { sub, name, email, roles, sid, exp, iat } = claims(t.accessToken);
+  const id = t.user?.id ?? sub ?? old?.user?.id;
+  const user = {
+    ...(id === old?.user?.id && old?.user),
+    // One role may be a text.
+    ...(id === sub && there({ name, email, roles: roles && [].concat(roles) })),
+    ...there(t.user),
+    id,
+  };
+  // Lengths of time don't depend on whose clock is right; where there is none, the server's clock is the better one.
+  const end = t.expiresAt || exp * 1000;
+  const life = t.expiresIn! > 0 ? t.expiresIn! * 1000 : iat > 0 && exp > iat ? (exp - iat) * 1000 : end > date ? end - date : end - now;
+  return there({
+    version: 1,
+    access: t.accessToken,
+    refresh: t.refreshToken || old?.refresh,
+    user: id && user,
+    sessionId: t.sessionId ?? sid ?? old?.sessionId,
+    lifetimeMs: life > 0 ? life : undefined,
+    receivedAt: now,
+  });
+}
+
+/** Reads a session that was kept; undefined if it is none. */
+export function readSession(text: string): Session | undefined {
+  try {
+    const s = JSON.parse(text);
+    if (s.version === 1 && s.access && typeof s.access === "string") return s;
+  } catch {
+    // garbage
+  }
+  return;
+}
+
+/** Whether two sessions come from one sign-in. */
+export function sameLogin(a: Session, b: Session): boolean {
+  return a.user?.id === b.user?.id && a.sessionId === b.sessionId;
+}
