@@ -1,0 +1,321 @@
+import type { Action } from "../codes.js";
+import { HoldfastError } from "../errors.js";
+import type { EmitOptions, RealtimeSocket } from "../types.js";
+import type { SocketDeps } from "./deps.js";
+import { decoder, encode, type Frame, type Packet } from "./parser.js";
+import { actionOf, connectError, known, local, refusal, unwrap } from "./refusal.js";
+import { openWebSocket, type Wire } from "./wire.js";
+
+/** How a connection, or an attempt at one, ended. */
+export interface Ending {
+  error: HoldfastError;
+  action: Action;
+  /** Milliseconds since the server let it in; undefined: it never did. */
+  lasted: number | undefined;
+  /** The transport may be one that the network lets not through. */
+  blocked: boolean;
+}
+
+/** A token that the server has refused, to be renewed before the next attempt. */
+export type Refused = [token: string | null, error: HoldfastError];
+
+/** What a connection needs of its socket. */
+export interface Core {
+  deps: SocketDeps;
+  ns: string;
+  now: () => number;
+  /** Who is signed in, `""` for nobody; undefined: the source does not say. */
+  who: () => string | undefined;
+  /** Milliseconds to wait after so many failures, with full jitter. */
+  backoff: (attempts: number, error?: HoldfastError) => number;
+  up: (link: Link) => void;
+  down: (link: Link) => void;
+  /** `auth:session` has come. */
+  session: (link: Link) => void;
+  event: (link: Link, args: any[], id: number | undefined) => void;
+}
+
+/** One attempt at a connection, and the connection that comes of it. */
+export interface Link {
+  /** Whose token it has; where the source doesn't say, who the server says it is. */
+  user: string;
+  /** The source has said so. */
+  told: boolean;
+  token: string | null;
+  session: RealtimeSocket["session"];
+  /** Epoch milliseconds of when the server let it in. */
+  live: number | undefined;
+  /** The queue goes out by what was known of the server. */
+  sending?: boolean;
+  /** Aborts at the end. */
+  signal: AbortSignal;
+  /** Settled when it is known whether the server is Holdfast, or at the end. */
+  greeted: Promise<void>;
+  has: (feature: string) => boolean | undefined;
+  /** Throws MESSAGE_TOO_LARGE, or INVALID_ARGUMENT for what can't be encoded. */
+  send: (type: number, data?: unknown, id?: number) => void;
+  ask: (args: unknown[], options?: EmitOptions) => Promise<any[]>;
+  /** Renews the token in band, for a reason or if there is a newer one; false: it can't be done. */
+  renew: (reason?: HoldfastError) => boolean;
+  /** Brings a newer token to the server, here or by the next connection. */
+  takeNew: () => Promise<void>;
+  /** Ends it if it should have heard of the server by now. */
+  check: () => void;
+  end: (error: HoldfastError, action?: Action, uncoded?: boolean) => void;
+}
+
+/** What an AbortSignal's end means to its caller. */
+export const canceled = (signal: AbortSignal): HoldfastError =>
+  local(signal.reason?.name === "TimeoutError" ? "TIMEOUT" : "CANCELED", "aborted", true, signal.reason);
+
+/** Begins an attempt; `done` hears once how it, or its connection, ended. */
+export function openLink(
+  core: Core,
+  transport: string,
+  refused: { pending?: Refused | undefined },
+  done: (ending: Ending) => void,
+): Link {
+  const { deps, ns, now } = core;
+  const { config, source, platform } = deps;
+  const ctl = new AbortController();
+  const { signal } = ctl;
+  const acks = new Map<number, (error?: HoldfastError, args?: any[]) => void>();
+  const decode = decoder();
+  const polling = transport === "polling";
+  let wire: Wire | undefined;
+  let dialed = false;
+  let closing: HoldfastError | undefined; // what the server announced
+  let next = 0;
+  let patience = 0; // the longest time between two pings; 0 before the handshake
+  let most = 0; // maxPayload
+  let heard: number;
+  let refreshing: boolean | undefined;
+  let newer: boolean | undefined;
+  let greet!: () => void;
+  let greeting: ReturnType<typeof setTimeout> | undefined;
+  const { connectTimeout = 20_000, ackTimeout = 30_000 } = config;
+  let watch = setTimeout(() => end(local("TIMEOUT", "not let in in time")), connectTimeout);
+
+  const open = async () => {
+    let auth: Record<string, unknown> | undefined;
+    try {
+      let user: string | undefined;
+      do {
+        user = core.who();
+        if (source) {
+          const p = refused.pending;
+          if (p) await source.refused(p[0]!, p[1], signal);
+          refused.pending = undefined;
+          link.token = await source.getAccessToken(signal);
+          if (link.token === null) throw local("SIGNED_OUT", "no token", true);
+        }
+      } while (user !== core.who() && !signal.aborted); // the token and the user belong together
+      link.told = user !== undefined;
+      link.user = user ?? "";
+      auth = await (config.auth ? config.auth(link.token) : link.token ? { token: link.token } : undefined);
+    } catch (e) {
+      const error = asError(e);
+      return end(error, error.final ? "stop" : "wait");
+    }
+    if (signal.aborted) return;
+    try {
+      const url = new URL(config.path ?? "/socket.io/", deps.url().replace(/^ws/, "http"));
+      for (const [k, v] of Object.entries({ ...config.query, EIO: "4", transport })) url.searchParams.set(k, v);
+      dialed = true;
+      const options = {
+        url,
+        platform,
+        credentials: (deps.withCredentials ? "include" : "same-origin") as RequestCredentials,
+        frame: (f: string | ArrayBuffer) => take(f, auth),
+        closed: end,
+      };
+      const opener = polling ? (await import("./polling.js")).openPolling : openWebSocket;
+      if (!signal.aborted) wire = opener(options);
+    } catch (e) {
+      end(asError(e)); // no WebSocket, or a chunk that can't be loaded
+    }
+  };
+
+  const end: Link["end"] = (error, action = "reconnect", uncoded) => {
+    if (signal.aborted) return;
+    ctl.abort();
+    clearTimeout(watch);
+    clearTimeout(greeting);
+    greet();
+    wire?.close();
+    core.down(link);
+    for (const fn of acks.values()) fn(local("CONNECTION_LOST", "no ack before the connection ended"));
+    done({
+      error: closing ?? error,
+      action: closing ? actionOf(closing) : action,
+      lasted: link.live && now() - link.live,
+      blocked: dialed && !link.live && !closing && (!!uncoded || !known(error.code)),
+    });
+  };
+
+  const alive = () => {
+    clearTimeout(watch);
+    watch = setTimeout(() => end(local("TIMEOUT", "no ping")), patience);
+  };
+
+  const bad = (): never => {
+    throw local("PROTOCOL_ERROR", "bad packet");
+  };
+
+  const take = (frame: string | ArrayBuffer, auth: unknown) => {
+    if (signal.aborted) return;
+    heard = now();
+    try {
+      if (typeof frame !== "string") return packet(decode(frame));
+      const rest = frame.slice(1);
+      const type = frame[0];
+      if (!patience) {
+        if (type !== "0") bad();
+        const { sid, pingInterval, pingTimeout, maxPayload } = JSON.parse(rest);
+        patience = pingInterval + pingTimeout;
+        if (typeof sid !== "string" || !(pingInterval > 0 && pingTimeout > 0 && patience < 2 ** 31)) bad();
+        most = +maxPayload || 0;
+        return link.send(0, auth);
+      }
+      if (type === "4") packet(decode(rest));
+      else if (type === "2") {
+        if (link.live) alive();
+        wire!.send(["3" + rest]);
+      } else if (type === "1") end(local("CONNECTION_LOST", "the server ended the session"));
+      else if (type !== "3" && type !== "6") bad();
+    } catch (e) {
+      end(asError(e));
+    }
+  };
+
+  const packet = (p: Packet | undefined) => {
+    if (p?.ns !== ns) return;
+    const { type, data, id } = p;
+    if (type === 4) {
+      const error = connectError(data);
+      end(error, actionOf(error));
+    } else if (type === 1) end(local("CONNECTION_LOST", "the server said goodbye", true), "stop");
+    else if (type === 0) {
+      if (link.live) return;
+      if (link.told && core.who() !== link.user) return end(local("SIGNED_OUT", "another user has signed in"));
+      link.live = now() || 1;
+      alive();
+      greeting = setTimeout(greet, 1000); // a Holdfast server says auth:session at once
+      core.up(link);
+    } else if (!link.live) bad();
+    else if (type === 3) {
+      greet();
+      acks.get(id!)?.(undefined, data);
+    } else event(data, id);
+  };
+
+  const event = (args: any[], id: number | undefined) => {
+    const [name, data] = args;
+    if (name === "auth:session" && typeof data?.connection === "string") {
+      if (link.sending && !link.session) return end(local("CONNECTION_LOST", "the server said too late who it is"));
+      link.session = data;
+      core.session(link);
+    } else if (name === "auth:expiring")
+      link.renew(refusal(/^perm/.test(data?.reason) ? "PERMISSION_VERSION_STALE" : "TOKEN_EXPIRED", "to be renewed"));
+    else if (name === "auth:closing" && known(data?.code)) closing = refusal(data.code, data.message, data);
+    greet();
+    if (!signal.aborted) core.event(link, args, id);
+  };
+
+  // Presents a newer token until the server takes it or it is refused for good.
+  const renew = async (reason?: HoldfastError) => {
+    for (let tries = 0; !signal.aborted; ) {
+      try {
+        let token = await source!.getAccessToken(signal);
+        if (token === link.token) {
+          if (!reason) break;
+          await source!.refused(token!, reason, signal);
+          token = await source!.getAccessToken(signal);
+        }
+        const answer = unwrap(await link.ask(["auth:refresh", { token }]));
+        link.token = token;
+        link.session = { ...link.session!, expiresAt: answer?.expiresAt };
+        break;
+      } catch (e) {
+        const error = asError(e);
+        if (error.final || tries > 2) break; // the server closes it, and the rules decide
+        await new Promise((r) => setTimeout(r, core.backoff(++tries, error)));
+      }
+    }
+    refreshing = false;
+    if (newer) {
+      newer = false;
+      link.renew();
+    }
+  };
+
+  const link: Link = {
+    user: "",
+    told: false,
+    token: null,
+    session: undefined,
+    live: undefined,
+    signal,
+    greeted: new Promise((r) => (greet = r)),
+    has: (feature) => link.session?.features?.includes(feature),
+    send(type, data, id) {
+      const frames = encode(type, ns, id, data);
+      const sizes = frames.map((f) => size(f, most) * (polling && f !== frames[0] ? 1.34 : 1)); // base64
+      // Any Socket.IO server bounds each frame, or a request's body, Holdfast a packet as a whole.
+      const total = link.session || polling ? sizes.reduce((a, b) => a + b) : Math.max(...sizes);
+      if (most && total > most) throw local("MESSAGE_TOO_LARGE", `${total} bytes, the server takes ${most}`, true);
+      wire!.send(frames);
+    },
+    ask: (args, { signal: caller, timeout = ackTimeout } = {}) =>
+      new Promise((resolve, reject) => {
+        const id = next++;
+        const settle = (error?: HoldfastError, answer?: any[]) => {
+          acks.delete(id);
+          clearTimeout(timer);
+          caller?.removeEventListener("abort", abort);
+          if (error) reject(error);
+          else resolve(answer!);
+        };
+        const abort = () => settle(canceled(caller!));
+        if (signal.aborted) return reject(local("NOT_CONNECTED", "not connected"));
+        if (caller?.aborted) return reject(canceled(caller));
+        link.send(2, args, id);
+        acks.set(id, settle);
+        const timer = setTimeout(() => settle(local("TIMEOUT", "no ack")), timeout);
+        caller?.addEventListener("abort", abort);
+      }),
+    renew(reason) {
+      if (!source || !link.has("refresh")) return false;
+      if (refreshing) newer ||= !reason;
+      else {
+        refreshing = true;
+        void renew(reason);
+      }
+      return true;
+    },
+    async takeNew() {
+      await link.greeted;
+      if (signal.aborted || link.renew()) return;
+      const token = await source!.getAccessToken(signal).catch(() => null);
+      if (token && token !== link.token) end(local("CONNECTION_LOST", "reconnecting with a new token"));
+    },
+    check() {
+      if (patience && now() - heard > patience) end(local("TIMEOUT", "no ping"));
+    },
+    end,
+  };
+  void open();
+  return link;
+}
+
+const asError = (e: unknown): HoldfastError => (e instanceof HoldfastError ? e : local("NETWORK", `${e}`, false, e));
+
+// Bytes on the wire; text is counted only where it may be too long.
+const size = (f: Frame, most: number): number =>
+  typeof f === "string"
+    ? f.length * 3 > most
+      ? new TextEncoder().encode(f).length
+      : f.length
+    : "size" in f
+      ? f.size
+      : f.byteLength;

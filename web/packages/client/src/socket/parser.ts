@@ -1,0 +1,140 @@
+import { local } from "./refusal.js";
+
+/** What goes out as bytes of its own beside an event's JSON. */
+export type Binary = ArrayBuffer | ArrayBufferView | Blob;
+
+/** A message of the transport: a packet in text form, or an attachment. */
+export type Frame = string | Binary;
+
+/** A Socket.IO packet: 0 connect, 1 disconnect, 2 event, 3 ack, 4 connect error. Its attachments stand in `data`. */
+export interface Packet {
+  type: number;
+  ns: string;
+  id: number | undefined;
+  data: any;
+}
+
+const isBinary = (v: unknown): v is Binary =>
+  v instanceof ArrayBuffer || ArrayBuffer.isView(v) || (typeof Blob !== "undefined" && v instanceof Blob);
+
+/**
+ * Makes the frames of a packet, in an Engine.IO message. Throws
+ * INVALID_ARGUMENT for what no JSON can carry, over 16 attachments or 32 levels.
+ */
+export function encode(type: number, ns: string, id?: number, data?: unknown): [string, ...Binary[]] {
+  const found: Binary[] = [];
+  const levels = new Map<unknown, number>();
+  let forged = false;
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(data, function (this: any, key, value) {
+      const raw = this[key]; // before its toJSON
+      if (isBinary(raw)) return { _placeholder: true, num: found.push(raw) - 1 };
+      if (value !== null && typeof value === "object") {
+        const level = (levels.get(this) ?? 0) + 1;
+        if (level > 33) throw level;
+        levels.set(value, level);
+        forged ||= value._placeholder === true;
+      }
+      return value;
+    });
+  } catch (e) {
+    throw local("INVALID_ARGUMENT", "not JSON, or too deep", true, e);
+  }
+  const n = found.length;
+  if (n > 16 || (n && forged)) throw local("INVALID_ARGUMENT", "too many attachments, or a forged one", true);
+  return [`4${n ? `${type + 3}${n}-` : type}${ns === "/" ? "" : ns + ","}${id ?? ""}${text ?? ""}`, ...found];
+}
+
+/**
+ * Makes the decoder of one connection. It takes text without the Engine.IO
+ * type, and attachments; undefined: more is to come. Throws PROTOCOL_ERROR, or
+ * MESSAGE_TOO_LARGE over `most` bytes of text and attachments.
+ */
+export function decoder(
+  most = 2 << 20,
+  attachments = 16,
+  depth = 32,
+): (frame: string | ArrayBuffer) => Packet | undefined {
+  let waiting: Packet | undefined; // for attachments
+  let slots: ([any, string | number] | undefined)[];
+  let want: number;
+  let have: number;
+  let size: number;
+
+  const bad = (): never => {
+    throw local("PROTOCOL_ERROR", "bad packet");
+  };
+  const grow = (n: number) => {
+    size += n;
+    if (size > most) {
+      waiting = undefined;
+      throw local("MESSAGE_TOO_LARGE", `over ${most} bytes`);
+    }
+  };
+  // Notes where attachments go. Without a count nothing is a placeholder.
+  const walk = (holder: any, key: string | number, level: number, binary: boolean) => {
+    const value = holder[key];
+    if (value === null || typeof value !== "object") return;
+    if (level > depth) bad();
+    const keys = Object.keys(value);
+    if (binary && value._placeholder === true) {
+      const num = value.num;
+      if (keys.length !== 2 || !Number.isInteger(num) || num < 0 || num >= want || slots[num]) bad();
+      slots[num] = [holder, key];
+      have--;
+    } else for (const k of keys) walk(value, k, level + 1, binary);
+  };
+
+  return (frame) => {
+    if (typeof frame !== "string") {
+      const p = waiting ?? bad();
+      grow(frame.byteLength);
+      const [holder, key] = slots[have++]!;
+      holder[key] = frame;
+      if (have < want) return;
+      waiting = undefined;
+      return p;
+    }
+    if (waiting) {
+      waiting = undefined;
+      bad();
+    }
+    size = 0;
+    grow(frame.length);
+    const m = /^([0-6])(?:(0|[1-9]\d?)-)?(?:(\/[^,]*)(?:,|$))?(0|[1-9]\d{0,15})?(.*)$/s.exec(frame) ?? bad();
+    const binary = +m[1]! > 4;
+    const type = +m[1]! - (binary ? 3 : 0);
+    const id = m[4] === undefined ? undefined : +m[4];
+    const body = m[5]!;
+    want = +(m[2] ?? 0);
+    if (
+      binary !== (m[2] !== undefined) ||
+      want > attachments ||
+      (id !== undefined && (!(type === 2 || type === 3) || !Number.isSafeInteger(id))) ||
+      (type === 3 && id === undefined) ||
+      !([/^(\{|$)/, /^$/, /^\[/, /^\[/, /^[{"]/][type]!).test(body)
+    )
+      bad();
+    const p: Packet = { type, ns: (m[3] ?? "/").split("?")[0]!, id, data: undefined };
+    if (body) {
+      try {
+        p.data = JSON.parse(body);
+      } catch {
+        bad();
+      }
+    }
+    if (type === 2) {
+      const name = p.data[0];
+      if (typeof name === "number" ? !Number.isSafeInteger(name) || Object.is(name, -0) : typeof name !== "string") bad();
+      p.data[0] = `${name}`;
+    }
+    slots = [];
+    have = want;
+    walk(p, "data", 1, binary);
+    if (have) bad();
+    if (want) waiting = p;
+    else return p;
+    return;
+  };
+}

@@ -1,0 +1,73 @@
+import { codes, type Action, type Code } from "../codes.js";
+import { HoldfastError, type ErrorCode } from "../errors.js";
+
+/** What the table of codes says about an error: `wait` for those of this side. */
+export const actionOf = (error: HoldfastError): Action => (codes[error.code as Code] ?? [])[2] ?? "wait";
+
+/** Whether a value that came from outside is a code of the table. */
+export const known = (code: unknown): code is Code => typeof code === "string" && Object.hasOwn(codes, code);
+
+/** An error that this side found. */
+export const local = (code: ErrorCode, message: string, final = false, cause?: unknown): HoldfastError =>
+  new HoldfastError(code, message, { final, cause });
+
+/** A refusal that came from the server; `more` is whatever object carried it. */
+export function refusal(code: Code, message: unknown, more?: any): HoldfastError {
+  const action = codes[code][2];
+  const wait = +more?.retryAfter;
+  return new HoldfastError(code, typeof message === "string" ? message : code, {
+    ...(wait > 0 && { retryAfter: Math.min(wait, 3600) }), // nobody is sent away for longer than an hour
+    details: more?.details,
+    final: action !== "wait" && action !== "reconnect",
+  });
+}
+
+/**
+ * The error of a close frame. Undefined: it says nothing about why. Where
+ * several codes share a number, the first one's action is the milder.
+ */
+export function closeError(number: number, reason: string): HoldfastError | undefined {
+  const code = known(reason)
+    ? reason
+    : number === 1009
+      ? "MESSAGE_TOO_LARGE"
+      : (Object.keys(codes) as Code[]).find((c) => codes[c][1] === number && number);
+  return code && refusal(code, `closed (${number})`);
+}
+
+/** The error of a CONNECT_ERROR packet; other servers than Holdfast are known by the words they use. */
+export function connectError(data: any): HoldfastError {
+  const message = data?.message ?? data;
+  const more = data?.data;
+  const code = more?.code;
+  const says = (words: RegExp) => words.test(message);
+  return refusal(
+    known(code)
+      ? code
+      : message === "Invalid namespace"
+        ? "NOT_FOUND"
+        : says(/expired/i)
+          ? "TOKEN_EXPIRED"
+          : says(/unauth|jwt|token|authentication/i)
+            ? "UNAUTHENTICATED"
+            : "FORBIDDEN",
+    message,
+    more && { ...more, details: more },
+  );
+}
+
+/** Takes the wrap `{ok, data | error}` off an ack; any other answer is its first argument. */
+export function unwrap([answer]: any[]): any {
+  if (answer && Object.keys(answer).length === 2) {
+    if (answer.ok === true && "data" in answer) return answer.data;
+    const error = answer.error;
+    if (answer.ok === false && error?.code) throw refusalOf(error);
+  }
+  return answer;
+}
+
+/** The error in an ack; a server may have codes that this client does not know. */
+const refusalOf = (error: any): HoldfastError =>
+  known(error.code)
+    ? refusal(error.code, error.message, error)
+    : local(error.code, `${error.message ?? error.code}`, true);

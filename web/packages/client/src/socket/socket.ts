@@ -1,0 +1,299 @@
+import { HoldfastError } from "../errors.js";
+import type {
+  ConnectionState,
+  EmitOptions,
+  EventMap,
+  Position,
+  RealtimeSocket,
+  SocketState,
+} from "../types.js";
+import type { SocketDeps } from "./deps.js";
+import { Handlers, safely } from "./handlers.js";
+import { canceled, openLink, type Ending, type Link, type Refused } from "./link.js";
+import { local, unwrap } from "./refusal.js";
+import { createRooms, type RoomsCore } from "./rooms.js";
+import { webSocketOf } from "./wire.js";
+
+/** The time from a `connect` to the end of its attempts. */
+interface Run {
+  off: (() => void)[];
+  /** The wait for the next attempt. */
+  timer?: ReturnType<typeof setTimeout> | undefined;
+  /** Makes the next attempt now; fresh: as if it were the first. */
+  hurry: (fresh?: boolean) => void;
+}
+
+// Keys of handlers that no event's name can be.
+const ANY = "\0a";
+const STATE = "\0s";
+const DEAD = "\0d";
+const QUEUE = "\0q";
+
+/** Makes a socket. Nothing happens before it is used. */
+export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): RealtimeSocket<E> {
+  const { config, source, platform } = deps;
+  const { minBackoff = 1000, maxBackoff = 30_000, transports = ["websocket", "polling"] } = config;
+  const handlers = new Handlers();
+  const answers = new Map<string, (data: any) => unknown>();
+  let state: ConnectionState = { state: "disconnected", connected: false, connecting: false, final: true };
+  let run: Run | undefined;
+  let link: Link | undefined; // of the present attempt
+  let up: Link | undefined; // once the server has let it in
+  let at = 0; // in transports
+  let failures = 0; // in a row of that transport
+
+  const set = (name: SocketState, error?: HoldfastError, final = false) => {
+    state = { state: name, connected: name === "connected", connecting: name === "connecting", final, ...(error && { error }) };
+    handlers.call(STATE);
+  };
+  const ceiling = (attempts: number) => Math.min(minBackoff * 2 ** Math.max(attempts - 1, 0), maxBackoff);
+
+  const core: RoomsCore = {
+    deps,
+    ns: config.namespace ?? "/",
+    now: () => (platform.now ?? Date.now)(),
+    who: () => source?.getUser && (source.getUser()?.id ?? ""),
+    backoff: (attempts, error) =>
+      (platform.random ?? Math.random)() * ceiling(attempts) + (error?.retryAfter ?? 0) * 1000,
+    up(l) {
+      up = l;
+      if (l.told) rooms.own(l.user);
+      set("connected");
+      if (up === l) rooms.up(l);
+    },
+    down(l) {
+      if (up !== l) return;
+      up = undefined;
+      rooms.down();
+    },
+    session(l) {
+      if (core.who() !== undefined) return;
+      l.user = l.session!.user?.id ?? "";
+      if (rooms.own(l.user)) l.end(local("SIGNED_OUT", "it was asked for the other's rooms"));
+    },
+    current: () => (up?.told && core.who() !== up.user ? undefined : up),
+    event(l, [name, ...args], id) {
+      const tell = rooms.take(l, name, args);
+      if (!tell) return;
+      let pass: unknown[] | null | void = null; // an interceptor that throws keeps it back
+      safely(() => (pass = config.onReceive?.(name, args)));
+      if (pass === null) return;
+      args = (pass as unknown[] | undefined) ?? args;
+      handlers.call(ANY, name, args);
+      handlers.call(name, args[0], (args[1] as any)?.room ? args[1] : {});
+      tell(args[0]);
+      if (id !== undefined && answers.has(name)) void answer(l, id, answers.get(name)!, args[0]);
+    },
+    async ask(event, data, signal) {
+      source?.touch?.();
+      return unwrap(await needed().ask([event, data], signal && { signal }));
+    },
+    publish: (room, event, data, { id, signal } = {}) =>
+      socket.emitAck<Position>("room:publish", { room, event, data, id }, signal && { signal }),
+  };
+  const rooms = createRooms(core);
+
+  const answer = async (l: Link, id: number, fn: (data: any) => unknown, data: unknown) => {
+    let out: unknown;
+    try {
+      out = { ok: true, data: (await fn(data)) ?? null };
+    } catch (e) {
+      const known = e instanceof HoldfastError;
+      if (!known) queueMicrotask(() => { throw e; }); // prettier-ignore
+      out = { ok: false, error: known ? { code: e.code, message: e.message } : { code: "INTERNAL", message: "failed" } };
+    }
+    if (!l.signal.aborted) l.send(3, [out], id);
+  };
+
+  const needed = (): Link => {
+    const l = core.current();
+    if (!l) throw local("NOT_CONNECTED", "not connected");
+    return l;
+  };
+
+  const stop = (r: Run | undefined, error: HoldfastError, name: SocketState = "disconnected") => {
+    if (run !== r) return;
+    run = undefined;
+    if (r) {
+      for (const off of r.off) off();
+      clearTimeout(r.timer);
+      link!.end(error);
+    }
+    rooms.stopped(error);
+    set(name, error, true);
+  };
+
+  // Compares the socket with who is signed in.
+  const look = () => {
+    const changed = rooms.own(core.who() ?? "");
+    if (up?.told) {
+      if (core.who() !== up.user) up.end(local("SIGNED_OUT", "another user has signed in"));
+      else void up.takeNew();
+    } else void up?.takeNew();
+    if (changed) run?.hurry(true);
+  };
+
+  const start = () => {
+    let attempts = 0; // in a row without a connection that lasted
+    let renewals = 0; // in a row
+    let ever = false;
+    let told: number | undefined; // how long the server sends it away
+    const refused: { pending?: Refused | undefined } = {};
+
+    const attempt = () => {
+      r.timer = undefined;
+      if (!webSocketOf(platform) && transports[at] === "websocket") at = (at + 1) % transports.length;
+      link = openLink(core, transports[at]!, refused, ended);
+    };
+
+    const ended = ({ error, action, lasted, blocked }: Ending) => {
+      if (run !== r) return;
+      const l = link!;
+      const polling = transports[at] === "polling";
+      if (lasted !== undefined) {
+        ever = true;
+        if (lasted >= ceiling(attempts)) attempts = 0;
+        if (lasted >= 5000) renewals = 0;
+        failures = 0;
+        if (polling && lasted > 60_000) {
+          at = 0; // the network may be another one by now
+          failures = 1; // one more is enough
+        }
+      } else if (blocked) {
+        if (action === "stop" && ever) action = "wait"; // a proxy without its backend, more likely than a wrong address
+        if (polling || ++failures > 1) {
+          at = (at + 1) % transports.length;
+          failures = 0;
+        }
+      }
+      attempts++;
+      if (l.told && core.who() !== l.user) action = "reconnect"; // whatever was wrong with the other's
+      let wait = core.backoff(attempts, error);
+      if (/^refresh/.test(action)) {
+        if (!source || renewals >= (action === "refresh" ? 3 : 1)) action = "stop";
+        else {
+          if (!renewals++) wait = (error.retryAfter ?? 0) * 1000;
+          refused.pending = [l.token, error];
+        }
+      }
+      if (!/^(wait|rec|refresh)/.test(action)) {
+        stop(r, error);
+        if (action === "signed-out" && l.token) source?.refused(l.token, error).catch(() => {});
+        return;
+      }
+      told = error.retryAfter;
+      r.timer = setTimeout(attempt, wait);
+      set("connecting", error);
+    };
+
+    const r: Run = {
+      off: [],
+      hurry(fresh) {
+        if (!r.timer) return link!.check();
+        if (fresh) {
+          attempts = renewals = 0;
+          refused.pending = undefined;
+        } else if (told) return; // the server has said when
+        clearTimeout(r.timer);
+        attempt();
+      },
+    };
+    run = r;
+    const events = platform.events ?? (globalThis.window as Window | undefined);
+    const wake = () => r.hurry();
+    for (const e of ["online", "visibilitychange", "pageshow"]) {
+      events?.addEventListener(e, wake);
+      r.off.push(() => events?.removeEventListener(e, wake));
+    }
+    if (source?.on)
+      r.off.push(
+        source.on("sign-in", look),
+        source.on("refresh", look),
+        source.on("sign-out", (e) =>
+          stop(r, local("SIGNED_OUT", "signed out", true, e.error)),
+        ),
+      );
+    attempt();
+    set("connecting");
+  };
+
+  // What goes out: undefined, an interceptor has dropped it.
+  const outgoing = (event: string, data: unknown): unknown[] | undefined => {
+    if (
+      !/^[^\p{Cc}]{1,128}$/u.test(event) ||
+      /^(connect(_error)?|disconnect(ing)?|newListener|removeListener)$/.test(event)
+    )
+      throw local("INVALID_ARGUMENT", `no event name: ${event}`, true);
+    source?.touch?.();
+    const args = data === undefined ? [] : [data];
+    const changed = config.onSend?.(event, args);
+    return changed === null ? undefined : [event, ...(changed ?? args)];
+  };
+
+  const socket: RealtimeSocket<E> = {
+    connect: (signal) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(canceled(signal));
+        const mine = !run;
+        if (mine) start();
+        const r = run;
+        const done = () => {
+          off();
+          signal?.removeEventListener("abort", abort);
+        };
+        const look = () => {
+          if (!state.connected && !state.final) return;
+          done();
+          if (state.connected) resolve();
+          else reject(state.error);
+        };
+        const abort = () => {
+          done();
+          const error = canceled(signal!);
+          if (mine) stop(r, error);
+          reject(error);
+        };
+        const off = handlers.add(STATE, look);
+        signal?.addEventListener("abort", abort);
+        look();
+      }),
+    close() {
+      if (state.state === "closed") return;
+      if (up) up.send(1);
+      stop(run, local("CLOSED", "closed", true), "closed");
+    },
+    get state() {
+      return state;
+    },
+    subscribe: (fn) => handlers.add(STATE, fn),
+    on: (event, fn) => handlers.add(event, fn),
+    once: (event, fn) => handlers.add(event, fn, true),
+    off: (event, fn) => handlers.off(event, fn),
+    onAny: (fn) => handlers.add(ANY, fn),
+    async emit(event, data, options: EmitOptions = {}) {
+      const args = outgoing(event, data);
+      if (!args) return;
+      if (options.volatile) core.current()?.send(2, args);
+      else needed().send(2, args);
+    },
+    async emitAck(event, data, options = {}) {
+      const args = outgoing(event, data);
+      if (!args) throw local("CANCELED", "dropped by onSend", true);
+      return unwrap(await needed().ask(args, options));
+    },
+    join: (room, options) => rooms.join(room, options) as any,
+    publish: (room, event, data, options) => core.publish(room, event, data, options),
+    get session() {
+      return up?.session;
+    },
+    get queued() {
+      return [];
+    },
+    get dead() {
+      return [];
+    },
+    onDead: (fn) => handlers.add(DEAD, fn),
+    subscribeQueue: (fn) => handlers.add(QUEUE, fn),
+  };
+  return socket;
+}
