@@ -1,0 +1,10 @@
+export { createTestServer, paths, TestServer } from "./server.js";
+export type { RouteHandler, TestServerConfig } from "./server.js";
+export type { EventContext, EventHandler } from "./connection.js";
+export type { Failure, LoggedRequest } from "./faults.js";
+export type { TestRequest } from "./http.js";
+export type { Claims } from "./issuer.js";
+export { createTestPlatform, TestPlatform } from "./platform.js";
+export type { TestPlatformConfig, TestTab } from "./platform.js";
+export { Refusal } from "./refusal.js";
+export type { RoomRights, Verb } from "./rights.js";
