@@ -1,0 +1,59 @@
+// All checks of the browser client: quiet, with one line for each. What fails
+// is printed whole, and the end is a failure.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { client, web } from "./bundle.mjs";
+import { consumer } from "./consumer.mjs";
+import { pack } from "./pack.mjs";
+
+const bin = (name, ...args) => run(`${web}/node_modules/.bin/${name}`, args);
+const plain = (text) => text.replace(/\x1b\[[0-9;]*m/g, "");
+
+function run(command, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: web, env: { ...process.env, NO_COLOR: "1", CI: "1" } });
+    let out = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (out += data));
+    child.on("error", reject);
+    child.on("close", (code) => (code === 0 ? resolve(plain(out)) : reject(new Error(plain(out)))));
+  });
+}
+
+let failed = false;
+async function step(name, work) {
+  const began = performance.now();
+  try {
+    const line = await work();
+    console.log(`web: ${name}: ${line} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
+  } catch (err) {
+    failed = true;
+    console.error(`web: ${name} FAILED\n${err.message}`);
+  }
+}
+
+const lastLine = (out) => out.trim().split("\n").at(-1).trim();
+const tests = (out) => /^\s*Tests\s+(.*?)(?: \(\d+\))?$/m.exec(out)?.[1] ?? lastLine(out);
+
+async function package_() {
+  await step("types", () => bin("tsc", "-p", `${client}/tsconfig.test.json`).then(() => "sources and tests are strict"));
+  await step("build", () => run("npm", ["run", "build", "--silent", "--workspace", "@holdfast/client"]).then(() => "dist is built"));
+  await step("sizes", () => run(process.execPath, [`${web}/scripts/sizes.mjs`]).then(lastLine));
+  const place = mkdtempSync(join(tmpdir(), "holdfast-pack-"));
+  let tarball;
+  await step("pack", async () => {
+    const packed = pack(place);
+    tarball = packed.tarball;
+    return packed.line;
+  });
+  if (tarball) {
+    await step("publint", () => bin("publint", "run", client, "--strict").then(lastLine));
+    await step("attw", () => bin("attw", tarball, "--profile", "esm-only", "--format", "ascii", "--no-emoji").then(() => "no problems"));
+    await step("consumer", async () => consumer(tarball));
+  }
+  rmSync(place, { recursive: true, force: true });
+}
+
+await Promise.all([step("vitest", () => bin("vitest", "run", "--reporter=dot").then(tests)), package_()]);
+process.exitCode = failed ? 1 : 0;
