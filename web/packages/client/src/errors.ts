@@ -1,4 +1,4 @@
-import type { Code } from "./codes.js";
+import { codes, type Code } from "./codes.js";
 
 /** A code of the server, or what went wrong on this side of it. */
 export type ErrorCode =
@@ -23,7 +23,7 @@ export class HoldfastError extends Error {
   /** Seconds. */
   readonly retryAfter?: number;
   readonly details?: unknown;
-  /** Trying again is no use. */
+  /** Trying again is no use. Default: what the table of codes says; false for what is not in it. */
   readonly final: boolean;
 
   constructor(
@@ -37,6 +37,11 @@ export class HoldfastError extends Error {
     if (more.requestId !== undefined) this.requestId = more.requestId;
     if (more.retryAfter !== undefined) this.retryAfter = more.retryAfter;
     if (more.details !== undefined) this.details = more.details;
-    this.final = more.final ?? false;
+    this.final = more.final ?? !/^(wait|reconnect)$/.test(codes[code as Code]?.[2] ?? "wait");
   }
+}
+
+/** There is no token, and none can be had. */
+export function signedOut(): HoldfastError {
+  return new HoldfastError("SIGNED_OUT", "Nobody is signed in", { final: true });
 }

@@ -23,6 +23,8 @@ export interface Platform {
    * input are listened for. Default: `window`.
    */
   events?: Pick<EventTarget, "addEventListener" | "removeEventListener">;
+  /** The page's cookies that scripts may read, as one text. Default: `document.cookie`. */
+  cookie?: () => string;
   /** Wall clock, epoch milliseconds. Default: `Date.now`. */
   now?: () => number;
   /** From 0 up to, not including, 1. Default: `Math.random`. */

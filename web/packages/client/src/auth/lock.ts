@@ -1,6 +1,6 @@
 import { reason, sleep } from "../abort.js";
 import type { Platform } from "../platform.js";
-import { clock, part, random } from "../surroundings.js";
+import { clock, part } from "../surroundings.js";
 
 /** How long a lease lasts whose tab was killed, in milliseconds. */
 const lease = 10_000;
@@ -24,7 +24,7 @@ export async function locked(
     const locks = part(platform, "locks");
     if (locks) return await locks.request(name, { signal }, begin);
     if (storage) {
-      const mine = String(random(platform));
+      const mine = String(Math.random());
       release = () => storage.getItem(name)?.startsWith(mine) && storage.removeItem(name);
       for (let tries = 0; ; tries++) {
         const [who, until] = (storage.getItem(name) ?? "").split(" ");
@@ -33,7 +33,7 @@ export async function locked(
         // Garbage, or what a wrong clock has written, holds nobody up.
         if (!(left > 0 && left <= lease)) storage.setItem(name, `${mine} ${clock(platform) + lease}`);
         // Two tabs may have written at once: the one whose text stays has it.
-        await sleep(50 + 50 * random(platform), signal);
+        await sleep(50 + 50 * Math.random(), signal);
       }
     }
   } catch (e) {

@@ -1,8 +1,8 @@
 import { sleep, until } from "../abort.js";
 import { codes, type Code } from "../codes.js";
 import { Emitter, safely } from "../emitter.js";
-import { HoldfastError } from "../errors.js";
-import { createHttp, type Http } from "../http/http.js";
+import { HoldfastError, signedOut } from "../errors.js";
+import { createHttp, type OwnCall } from "../http/http.js";
 import type { Platform } from "../platform.js";
 import { clock, part, random } from "../surroundings.js";
 import type { AuthConfig, AuthEvents, Source, TokenSource, Tokens, Unsubscribe, User } from "../types.js";
@@ -23,8 +23,8 @@ export interface AuthSnapshot {
 /** What an AuthManager is placed in. All of it has defaults. */
 export interface AuthSurroundings {
   platform?: Platform | undefined;
-  /** Makes the calls. Default: one for the page's origin, with CSRF where `cookie` is set. */
-  http?: Pick<Http, "own"> | undefined;
+  /** Makes the calls to the server. Default: to the page's origin, with CSRF where `cookie` is set. */
+  own?: OwnCall | undefined;
 }
 
 /** A refresh under way. */
@@ -51,7 +51,7 @@ const day = 86_400 * second;
 export class AuthManager implements TokenSource {
   readonly #config: AuthConfig;
   readonly #platform: Platform | undefined;
-  readonly #http: Pick<Http, "own">;
+  readonly #own: OwnCall;
   readonly #key: string;
   readonly #events = new Emitter<AuthEvents & { change: void }>();
   #tabs: Tabs | undefined;
@@ -67,6 +67,7 @@ export class AuthManager implements TokenSource {
   #out = false; // signed out by somebody's wish, or for good: a cookie is not tried
   #generation = 0; // of #held
   #flight: Flight | undefined;
+  #linger: (() => void) | undefined; // gives the lock back after the last refresh
   #refreshedAt = -Infinity;
   #refusals: number[] = []; // refreshes for refused tokens, lately
   #failures = 0; // refreshes in a row that will be tried again
@@ -77,10 +78,10 @@ export class AuthManager implements TokenSource {
   #sharedAt = 0; // activity that the other tabs know of
   #idleTold = false;
 
-  constructor(config: AuthConfig = {}, { platform, http }: AuthSurroundings = {}) {
+  constructor(config: AuthConfig = {}, { platform, own }: AuthSurroundings = {}) {
     this.#config = config;
     this.#platform = platform;
-    this.#http = http ?? createHttp({ url: () => location.origin, platform, csrf: config.cookie });
+    this.#own = own ?? createHttp({ url: () => location.origin, platform, csrf: config.cookie }).own;
     this.#key = config.tokenKey ?? "holdfast:tokens";
   }
 
@@ -271,7 +272,7 @@ export class AuthManager implements TokenSource {
         this.#look();
         this.#tick();
       },
-      active: inactivityTimeout ? () => this.#since(this.#activeAt) > second && this.touch() : undefined,
+      active: inactivityTimeout ? () => this.#since(this.#activeAt) >= second && this.touch() : undefined,
     });
     this.#activeAt = this.#sharedAt = this.#now();
     this.#look();
@@ -356,6 +357,7 @@ export class AuthManager implements TokenSource {
     const held = this.#held;
     this.#dirty = false;
     if (!next) {
+      if (!held && this.#out) return;
       this.#out = true;
       this.#hold(undefined);
       if (!this.#shared()) this.#write();
@@ -454,6 +456,7 @@ export class AuthManager implements TokenSource {
   /** The refresh under way, begun if need be. */
   #begin(refused = false): Flight {
     if (this.#flight) return this.#flight;
+    this.#linger?.();
     let land!: (error?: unknown) => void;
     const done = new Promise<void>((resolve, reject) => (land = (e) => (e ? reject(e) : resolve())));
     done.catch(() => {}); // nobody waits for one ahead of time
@@ -470,7 +473,7 @@ export class AuthManager implements TokenSource {
       return generation === this.#generation;
     };
     const { signal } = flight.stop;
-    const timer = setTimeout(() => flight.stop.abort(new HoldfastError("TIMEOUT", "The refresh was not answered within 30 s")), 30 * second);
+    const timer = setTimeout(() => flight.stop.abort(new HoldfastError("TIMEOUT", "No answer in time")), 30 * second);
     const { cookie, storage } = this.#config;
     const alone = storage === "memory" && !cookie;
     const run = async () => {
@@ -491,7 +494,8 @@ export class AuthManager implements TokenSource {
         this.#refreshedAt = this.#now();
       }
       // Storage takes a moment to reach tabs in other processes. Who gets the lock next must find the new tokens.
-      if (!alone) await sleep(100);
+      // This tab needs no such wait: its next refresh ends it.
+      if (!alone) await Promise.race([sleep(100), new Promise<void>((resolve) => (this.#linger = resolve))]);
     };
     try {
       await (alone ? run() : locked(this.#platform, this.#key + ":lock", this.#shared(), signal, run));
@@ -508,15 +512,15 @@ export class AuthManager implements TokenSource {
     const { refreshFn, refreshEndpoint = "/api/auth/refresh", cookie } = this.#config;
     if (refreshFn) return { tokens: checked(await refreshFn(refreshToken, signal)) };
     try {
-      const { data: d, date } = await this.#http.own(refreshEndpoint, cookie ? undefined : { refreshToken }, undefined, signal);
+      const { res, body: d } = await this.#own("POST", refreshEndpoint, cookie ? undefined : { refreshToken }, undefined, signal);
       return {
         tokens: checked({
+          accessToken: d.access_token ?? d.token,
+          refreshToken: d.refresh_token,
+          expiresIn: d.expires_in,
           ...d,
-          accessToken: d.accessToken ?? d.access_token ?? d.token,
-          refreshToken: d.refreshToken ?? d.refresh_token,
-          expiresIn: d.expiresIn ?? d.expires_in,
         }),
-        date,
+        date: Date.parse(res.headers.get("Date")!),
       };
     } catch (e: any) {
       // The codes that end a session. Another one that is final elsewhere, such as NOT_FOUND, is a fault of the way there.
@@ -564,7 +568,7 @@ export class AuthManager implements TokenSource {
     if (!path) return;
     const body = !byCookie && session?.refresh ? { refreshToken: session.refresh } : undefined;
     try {
-      await this.#http.own(path, body, byCookie ? undefined : session?.access);
+      await this.#own("POST", path, body, byCookie ? undefined : session?.access);
     } catch (e: any) {
       if (e.final) return;
       this.#fail(e);
@@ -574,10 +578,6 @@ export class AuthManager implements TokenSource {
 }
 
 function checked(tokens: Tokens): Tokens {
-  if (!tokens?.accessToken) throw new HoldfastError("INTERNAL", "The refresh was answered without a token");
+  if (!tokens?.accessToken) throw new HoldfastError("INTERNAL", "No accessToken in the answer");
   return tokens;
-}
-
-function signedOut(): HoldfastError {
-  return new HoldfastError("SIGNED_OUT", "Nobody is signed in", { final: true });
 }

@@ -1,46 +1,30 @@
-import { HoldfastError } from "../errors.js";
 import { until } from "../abort.js";
+import { HoldfastError } from "../errors.js";
 import type { CsrfConfig } from "../types.js";
+import type { OwnCall } from "./http.js";
 
 /** A CSRF token, got when it is first needed (docs/protocol.md §3). */
-export class Csrf {
-  readonly header: string;
-  readonly #config: CsrfConfig;
-  readonly #load: (path: string) => Promise<{ res: Response; text: string }>;
-  readonly #cookies: () => string;
-  #token: string | undefined;
-  #loading: Promise<string> | undefined;
-
-  constructor(config: CsrfConfig, load: (path: string) => Promise<{ res: Response; text: string }>, cookies: () => string) {
-    this.header = config.headerName ?? "X-CSRF-Token";
-    this.#config = config;
-    this.#load = load;
-    this.#cookies = cookies;
-  }
-
-  /** The token; another one than that which was refused. One call gets it for all. */
-  async get(signal?: AbortSignal | null, refused?: string): Promise<string> {
-    if (this.#token && this.#token !== refused) return this.#token;
-    this.#loading ??= this.#fetch().finally(() => (this.#loading = undefined));
-    return until(this.#loading, signal);
-  }
-
-  /** Keeps the token that an answer brings: those to sign-in and sign-out do, and refusals. */
-  learn(res: Response): void {
-    this.#token = res.headers.get(this.header) ?? this.#token;
-  }
-
-  async #fetch(): Promise<string> {
-    const path = this.#config.endpoint ?? "/api/auth/csrf";
-    const { res, text } = await this.#load(path);
-    let token = res.headers.get(this.header);
+export function createCsrf(config: CsrfConfig, own: OwnCall, cookies: () => string | undefined) {
+  const { endpoint = "/api/auth/csrf", headerName: header = "X-CSRF-Token", cookieName = "csrf-token" } = config;
+  let token: string | undefined;
+  let loading: Promise<string> | undefined;
+  const load = async () => {
     try {
-      token ||= JSON.parse(text).csrfToken;
-    } catch {
-      // no JSON: the cookie may have it
+      const { res, body } = await own("GET", endpoint);
+      token = res.headers.get(header) || body?.csrfToken || `; ${cookies()}`.split(`; ${cookieName}=`)[1]?.split(";")[0];
+      if (!token) throw new HoldfastError("PROTOCOL_ERROR", `${endpoint} brought no CSRF token`);
+      return token;
+    } finally {
+      loading = undefined;
     }
-    token ||= `; ${this.#cookies()}`.split(`; ${this.#config.cookieName ?? "csrf-token"}=`)[1]?.split(";")[0] ?? null;
-    if (!token) throw new HoldfastError("PROTOCOL_ERROR", `${path} brought no CSRF token by header, body or cookie`);
-    return (this.#token = token);
-  }
+  };
+  return {
+    header,
+    /** The token; another one than that which was refused. One call gets it for all. */
+    get: async (signal?: AbortSignal, refused?: string): Promise<string> => (token && token !== refused ? token : until((loading ??= load()), signal)),
+    /** Keeps the token that an answer brings: those to sign-in and sign-out do, and refusals. */
+    learn(res: Response): void {
+      token = res.headers.get(header) ?? token;
+    },
+  };
 }

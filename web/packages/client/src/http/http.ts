@@ -1,9 +1,9 @@
 import { limit, reason, sleep, until } from "../abort.js";
-import { HoldfastError } from "../errors.js";
+import { HoldfastError, signedOut } from "../errors.js";
 import type { Platform } from "../platform.js";
 import { clock, part, random } from "../surroundings.js";
 import type { CsrfConfig, HttpClient, HttpConfig, RequestOptions, TokenSource } from "../types.js";
-import { Csrf } from "./csrf.js";
+import { createCsrf } from "./csrf.js";
 import { refusal } from "./refusal.js";
 
 /** What HTTP calls are made with. Nothing of it is used before the first call. */
@@ -18,14 +18,14 @@ export interface HttpDeps {
   platform?: Platform | undefined;
 }
 
-/** Calls of the client itself. */
+/**
+ * A call of the client itself, to a path of its server, whatever `baseUrl` and
+ * hooks are. `body` is the answer's, read. Errors are strict: see `refusal`.
+ */
+export type OwnCall = (method: string, path: string, body?: unknown, token?: string, signal?: AbortSignal) => Promise<{ res: Response; body: any }>;
+
 export interface Http extends HttpClient {
-  /**
-   * POST to a path of the server, whatever `baseUrl` and hooks are. `date` is
-   * that of the answer, epoch milliseconds, NaN for none. Errors are strict:
-   * see `refusal`.
-   */
-  own(path: string, body: unknown, token: string | undefined, signal?: AbortSignal): Promise<{ data: any; date: number }>;
+  own: OwnCall;
 }
 
 interface Call {
@@ -35,100 +35,94 @@ interface Call {
   signal: AbortSignal;
   timeout: number;
   anonymous?: boolean | undefined;
-  /** A call of the client itself. */
-  own?: boolean;
+  own?: boolean | undefined;
   /** It should have been made again, and its body can't be. */
   oneShot?: boolean;
 }
 
 const auth = "Authorization";
+const json = "application/json";
 
 /** A path after a base; a URL is taken as it is. */
-export function join(base: string, path: string): string {
-  if (/^https?:\/\//i.test(path)) return path;
-  return path && base.replace(/\/+$/, "") + path.replace(/^\/*/, "/");
-}
+const join = (base: string, path: string) =>
+  /^https?:\/\//i.test(path) ? path : base.replace(/\/+$/, "") + path.replace(/^\/*(?=.)/, "/");
 
-/** What `fetch` takes is sent as it is, all else as JSON. */
-function encode(body: unknown, headers: Headers): BodyInit | null {
-  if (body == null) return null;
-  const kind = Object.prototype.toString.call(body).slice(8, -1);
-  if (ArrayBuffer.isView(body) || /^(FormData|Blob|File|URLSearchParams|ArrayBuffer|ReadableStream)$/.test(kind)) return body as BodyInit;
-  if (!headers.has("Content-Type")) headers.set("Content-Type", "application/json");
-  return JSON.stringify(body);
-}
+const kind = (body: unknown) => Object.prototype.toString.call(body).slice(8, -1);
+const streams = (body: unknown) => kind(body) === "ReadableStream";
 
 /** Makes an HTTP client. Nothing is called yet. */
-export function createHttp(deps: HttpDeps): Http {
-  const { config = {}, platform } = deps;
-  const base = () => new URL(config.baseUrl ?? "", deps.url()).href;
-  const trusted = (url: string) =>
-    [deps.url(), base(), ...(config.trustedOrigins ?? [])].some((one) => new URL(one).origin === new URL(url).origin);
-  const csrf =
-    deps.csrf &&
-    new Csrf(
-      deps.csrf === true ? {} : deps.csrf,
-      (path) => whole("GET", join(deps.url(), path), null, { anonymous: true }, true),
-      () => part(platform, "cookie")?.() ?? "",
-    );
+export function createHttp({ url: home, config = {}, source, csrf, withCredentials, platform }: HttpDeps): Http {
+  const base = () => new URL(config.baseUrl ?? "", home()).href;
+  const timeouts = config.timeout || 30_000;
+  const guard = csrf && createCsrf(csrf === true ? {} : csrf, own, () => part(platform, "cookie")?.());
+
+  /** What the network says, or the signal where that has ended it. */
+  const reached = <T>(promise: Promise<T>, signal: AbortSignal) =>
+    promise.catch((cause) => {
+      throw signal.aborted ? reason(signal) : new HoldfastError("NETWORK", "No answer", { cause });
+    });
+
+  const refused = (res: Response, text: string, call: Call) =>
+    refusal(res, text, `${call.method} ${new URL(call.url).pathname}`, clock(platform), call.own);
 
   /** The answer that stands, after all retries. */
   async function send(call: Call): Promise<Response> {
     const { method, url, init, signal, own } = call;
-    const source = deps.source?.();
+    const { onRequest, onResponse, headers: extra } = config;
+    const tokens = call.anonymous ? undefined : source?.();
     const deadline = clock(platform) + call.timeout;
-    const what = `${method} ${new URL(url).pathname}`;
-    const read = async (res: Response) =>
-      refusal(res, await res.clone().text(), { what, now: clock(platform) });
-    const stream = /ReadableStream/.test(Object.prototype.toString.call(init.body));
+    const stream = streams(init.body);
+    const read = async (res: Response) => refused(res, await res.clone().text(), call);
     let renewed = false;
     let mismatched = false;
     for (let tries = 0; ; tries++) {
-      let req = new Request(url, { ...init, method, signal, ...(stream && { duplex: "half" }) } as RequestInit);
-      if (!own) req = (await config.onRequest?.(req)) || req;
+      const first = { ...init, method, signal, ...(stream && { duplex: "half" }) };
+      let req: Request | undefined;
+      if (onRequest && !own) req = (await onRequest((req = new Request(url, first)))) || req;
+      const headers = new Headers((req ?? init).headers);
+      const to = new URL(req?.url ?? url).origin;
       // The hook may have changed where it goes: the fence comes after it.
-      const ours = trusted(req.url);
-      const { headers } = req;
+      const ours = [home(), base(), ...(config.trustedOrigins ?? [])].some((one) => new URL(one).origin === to);
       let token: string | null | undefined;
-      let guard: string | undefined;
+      let sent: string | undefined;
       if (ours) {
-        for (const [name, value] of Object.entries(config.headers ?? {})) if (!headers.has(name)) headers.set(name, value);
-        if (source && !call.anonymous && !headers.has(auth)) {
-          token = await source.getAccessToken(signal);
-          if (!token) throw new HoldfastError("SIGNED_OUT", "Nobody is signed in; calls that need no token are `anonymous`", { final: true });
-          source.touch?.();
+        for (const name in extra) if (!headers.has(name)) headers.set(name, extra[name]!);
+        if (tokens && !headers.has(auth)) {
+          token = await tokens.getAccessToken(signal);
+          if (!token) throw signedOut();
+          tokens.touch?.();
           headers.set(auth, "Bearer " + token);
         }
-        if (csrf && !/^(GET|HEAD|OPTIONS)$/.test(method) && !headers.has(auth)) headers.set(csrf.header, (guard = await csrf.get(signal)));
+        if (guard && !/^(GET|HEAD|OPTIONS)$/.test(method) && !headers.has(auth)) headers.set(guard.header, (sent = await guard.get(signal)));
       }
-      const res = await reached(
-        part(platform, "fetch")!,
-        new Request(req, {
-          credentials: ours ? (deps.withCredentials ? "include" : (init.credentials ?? "same-origin")) : "omit",
-          // A redirect to another origin loses its Authorization in `fetch` itself (step 13 of the standard's HTTP-redirect
-          // fetch), and no cookie of ours is that origin's. Other headers would go along, and a script can't look where a
-          // redirect leads: what carries a CSRF token or the application's headers is not redirected at all.
-          redirect: init.redirect ?? (guard || (ours && config.headers) ? "manual" : "follow"),
-        }),
-        what,
-      );
-      if (ours && csrf) csrf.learn(res);
-      if (!own) await config.onResponse?.(res, req);
+      const fetch = part(platform, "fetch")!;
+      // The constructor keeps of a request what is not said anew.
+      const last = new Request(req ?? url, {
+        ...(!req && first),
+        headers,
+        credentials: !ours ? "omit" : withCredentials ? "include" : (init.credentials ?? "same-origin"),
+        // A redirect to another origin loses its Authorization in `fetch` itself (the standard's HTTP-redirect fetch), and no
+        // cookie of ours is that origin's. Other headers would go along, and a script can't look where a redirect leads:
+        // what carries a CSRF token or the application's headers is not redirected at all.
+        redirect: init.redirect ?? (sent || (ours && extra) ? "manual" : "follow"),
+      });
+      const res = await reached(fetch(last), signal);
+      if (ours && guard) guard.learn(res);
+      if (!own) await onResponse?.(res, last);
 
       if (res.status === 401 && token && !renewed) {
         renewed = true;
         try {
-          await source!.refused(token, await read(res), signal);
+          await tokens!.refused(token, await read(res), signal);
         } catch (e: any) {
           if (e?.final) return res; // the server's own refusal says more
           throw e;
         }
-      } else if (res.status === 403 && guard && !mismatched && (await read(res)).code === "CSRF_MISMATCH") {
+      } else if (res.status === 403 && sent && !mismatched && (await read(res)).code === "CSRF_MISMATCH") {
         mismatched = true;
-        await (csrf as Csrf).get(signal, guard);
+        await (guard as ReturnType<typeof createCsrf>).get(signal, sent);
       } else if (res.status === 503 && /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) && tries < (config.retries ?? 3) && !stream) {
-        const { retryAfter } = await read(res);
-        const wait = retryAfter! * 1000 + random(platform) * Math.min(1000 * 2 ** tries, 30_000);
+        const wait = (await read(res)).retryAfter! * 1000 + random(platform) * Math.min(1000 * 2 ** tries, 30_000);
         if (!(clock(platform) + wait < deadline)) return res; // no Retry-After, or no time
         await sleep(wait, signal);
       } else return res;
@@ -136,34 +130,35 @@ export function createHttp(deps: HttpDeps): Http {
     }
   }
 
-  /** An answer, or why there is none. */
-  function reached(fetch: typeof globalThis.fetch, req: Request, what: string): Promise<Response> {
-    return fetch(req).catch((cause) => {
-      throw req.signal.aborted ? reason(req.signal) : new HoldfastError("NETWORK", `${what} was not answered`, { cause });
-    });
-  }
-
   /** A good answer, read. */
-  async function whole(method: string, url: string, body: unknown, options: RequestOptions = {}, own = false): Promise<{ res: Response; text: string }> {
-    const timeout = options.timeout || config.timeout || 30_000;
+  async function whole(method: string, path: string, body: any, options: RequestOptions = {}, own?: boolean): Promise<{ res: Response; body: any }> {
+    const timeout = options.timeout || timeouts;
     const { signal, done } = limit(options.signal, timeout);
     const work = async () => {
-      const headers = new Headers({ Accept: "application/json", ...options.headers });
-      const to = new URL(url);
-      for (const [name, value] of Object.entries(options.query ?? {})) if (value != null) to.searchParams.append(name, String(value));
-      const call: Call = { method, url: to.href, init: { headers, body: encode(body, headers) }, signal, timeout, anonymous: options.anonymous, own };
+      const url = new URL(join(own ? home() : base(), path));
+      const headers = new Headers({ Accept: json, ...options.headers });
+      for (const [name, value] of Object.entries(options.query ?? {})) if (value != null) url.searchParams.append(name, String(value));
+      // What `fetch` takes is sent as it is, all else as JSON.
+      if (body == null) body = null;
+      else if (!ArrayBuffer.isView(body) && !/^(FormData|Blob|File|URLSearchParams|ArrayBuffer|ReadableStream)$/.test(kind(body))) {
+        body = JSON.stringify(body);
+        if (!headers.has("Content-Type")) headers.set("Content-Type", json);
+      }
+      const call: Call = { method, url: url.href, init: { headers, body }, signal, timeout, anonymous: own || options.anonymous, own };
       const res = await send(call);
-      const what = `${method} ${to.pathname}`;
-      if (res.type === "opaqueredirect") throw new HoldfastError("INVALID_ARGUMENT", `${what} was redirected: call the final address`);
-      const text = await res.text().catch((cause) => {
-        throw signal.aborted ? reason(signal) : new HoldfastError("NETWORK", `The answer to ${what} is cut off`, { cause });
-      });
-      if (res.ok) return { res, text };
-      throw refusal(res, text, {
-        what: call.oneShot ? `${what}, not sent again since its body is a stream,` : what,
-        strict: own,
-        now: clock(platform),
-      });
+      const text = await reached(res.text(), signal);
+      if (!res.ok) {
+        const e = refused(res, text, call);
+        if (call.oneShot) e.message += "; not sent again: its body is a stream";
+        throw e;
+      }
+      // Text that is not called JSON is what it is.
+      if (!text || !/json/i.test(res.headers.get("Content-Type") ?? json)) return { res, body: text || undefined };
+      try {
+        return { res, body: JSON.parse(text) };
+      } catch (cause) {
+        throw new HoldfastError("INTERNAL", "Bad JSON", { cause });
+      }
     };
     try {
       return await until(work(), signal);
@@ -172,45 +167,27 @@ export function createHttp(deps: HttpDeps): Http {
     }
   }
 
-  const typed = async (method: string, path: string, body: unknown, options?: RequestOptions): Promise<any> => {
-    const { res, text } = await whole(method, join(base(), path), body, options);
-    return text ? parse(res, text) : undefined;
-  };
+  function own(method: string, path: string, body?: unknown, token?: string, signal?: AbortSignal): ReturnType<OwnCall> {
+    return whole(method, path, body, { ...(token && { headers: { [auth]: "Bearer " + token } }), ...(signal && { signal }) }, true);
+  }
+
+  const plain = (method: string) => async (path: string, options?: RequestOptions) => (await whole(method, path, null, options)).body;
+  const full = (method: string) => async (path: string, body?: unknown, options?: RequestOptions) => (await whole(method, path, body, options)).body;
 
   return {
-    get: (path, options) => typed("GET", path, null, options),
-    post: (path, body, options) => typed("POST", path, body, options),
-    put: (path, body, options) => typed("PUT", path, body, options),
-    patch: (path, body, options) => typed("PATCH", path, body, options),
-    delete: (path, options) => typed("DELETE", path, null, options),
+    get: plain("GET"),
+    post: full("POST"),
+    put: full("PUT"),
+    patch: full("PATCH"),
+    delete: plain("DELETE"),
     async fetch(path, init = {}) {
-      const timeout = config.timeout || 30_000;
-      const { signal, done } = limit(init.signal, timeout);
+      const { signal, done } = limit(init.signal, timeouts);
       try {
-        return await until(send({ method: (init.method ?? "GET").toUpperCase(), url: join(base(), path), init, signal, timeout }), signal);
+        return await until(send({ method: (init.method ?? "GET").toUpperCase(), url: join(base(), path), init, signal, timeout: timeouts }), signal);
       } finally {
         done(true); // the caller's signal still ends the reading of the body
       }
     },
-    async own(path, body, token, signal) {
-      const { res, text } = await whole(
-        "POST",
-        join(deps.url(), path),
-        body,
-        { anonymous: true, ...(token && { headers: { [auth]: "Bearer " + token } }), ...(signal && { signal }) },
-        true,
-      );
-      return { data: text && parse(res, text), date: Date.parse(res.headers.get("Date")!) };
-    },
+    own,
   };
-}
-
-/** Text that is not called JSON is what it is. */
-function parse(res: Response, text: string): any {
-  if (!/json/i.test(res.headers.get("Content-Type") ?? "json")) return text;
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HoldfastError("INTERNAL", "The answer is no JSON", { status: res.status, cause });
-  }
 }

@@ -1,33 +1,23 @@
 import { codes, type Code } from "../codes.js";
 import { HoldfastError } from "../errors.js";
 
-/** Codes for answers that name none: a proxy's, or another server's. */
-const byStatus = (status: number): Code =>
-  (
-    ({
-      401: "UNAUTHENTICATED",
-      403: "FORBIDDEN",
-      404: "NOT_FOUND",
-      408: "INTERNAL", // worth another try, as 425
-      409: "CONFLICT",
-      410: "NOT_FOUND",
-      413: "MESSAGE_TOO_LARGE",
-      425: "INTERNAL",
-      429: "RATE_LIMITED",
-      503: "GOING_AWAY",
-    }) as Record<number, Code>
-  )[status] ?? (status >= 400 && status < 500 ? "INVALID_ARGUMENT" : "INTERNAL");
+/** For answers that name no code: a proxy's, or another server's. */
+const byStatus: Record<number, Code> = {
+  401: "UNAUTHENTICATED",
+  403: "FORBIDDEN",
+  404: "NOT_FOUND",
+  409: "CONFLICT",
+  413: "MESSAGE_TOO_LARGE",
+  429: "RATE_LIMITED",
+  503: "GOING_AWAY",
+};
 
-/** What of a refusal is not in its body. */
-export interface Refused {
-  what: string;
-  /** Only a code that the answer names counts, and 400, 401 and 429: of the rest a proxy may be the author. */
-  strict?: boolean | undefined;
-  now: number;
-}
-
-/** Reads an error answer: the body of docs/protocol.md §2, or whatever a proxy says. */
-export function refusal(res: { status: number; headers: Headers }, text: string, { what, strict, now }: Refused): HoldfastError {
+/**
+ * Reads an error answer: the body of docs/protocol.md §2, or whatever a proxy
+ * says. Strict: only a code that it names counts, and 400, 401 and 429; of the
+ * rest a proxy may be the author.
+ */
+export function refusal(res: { status: number; headers: Headers }, text: string, what: string, now: number, strict?: boolean): HoldfastError {
   const { status, headers } = res;
   let body: any;
   try {
@@ -36,15 +26,16 @@ export function refusal(res: { status: number; headers: Headers }, text: string,
     // a page
   }
   body = Object(body);
-  let code = byStatus(status);
+  // 408 and 425 are worth another try.
+  let code = byStatus[status] ?? (status < 400 || status > 499 || /408|425/.test(String(status)) ? "INTERNAL" : "INVALID_ARGUMENT");
   if (Object.hasOwn(codes, body.code)) code = body.code;
-  else if (strict && code !== "RATE_LIMITED") code = status === 400 || status === 401 ? "UNAUTHENTICATED" : "INTERNAL";
-  const header = headers.get("Retry-After");
+  else if (strict && status !== 429) code = status === 400 || status === 401 ? "UNAUTHENTICATED" : "INTERNAL";
+  const header = headers.get("Retry-After")!;
   // Seconds, or a date (RFC 9110 §10.2.3); an hour at most.
-  const after = Math.min(+body.retryAfter || +header! || (Date.parse(header!) - now) / 1000, 3600);
-  const message = [body.error, body.message].find((m) => m && typeof m === "string") ?? `${what} was answered ${status}`;
+  const after = Math.min(body.retryAfter || +header || (Date.parse(header) - now) / 1000, 3600);
+  const message = [body.error, body.message].find((m) => m && typeof m === "string");
   const requestId = body.requestId ?? headers.get("X-Request-Id");
-  return new HoldfastError(code, message, {
+  return new HoldfastError(code, message ?? `${what} was answered ${status || "by a redirect: call the final address"}`, {
     status,
     details: body.details,
     ...(requestId && { requestId }),
