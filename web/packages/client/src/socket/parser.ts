@@ -6,6 +6,9 @@ export type Binary = ArrayBuffer | ArrayBufferView | Blob;
 /** A message of the transport: a packet in text form, or an attachment. */
 export type Frame = string | Binary;
 
+/** A packet as it goes out: in text form, and its attachments. */
+export type Frames = [text: string, ...Binary[]];
+
 /** A Socket.IO packet: 0 connect, 1 disconnect, 2 event, 3 ack, 4 connect error. Its attachments stand in `data`. */
 export interface Packet {
   type: number;
@@ -21,7 +24,7 @@ const isBinary = (v: unknown): v is Binary =>
  * Makes the frames of a packet, in an Engine.IO message. Throws
  * INVALID_ARGUMENT for what no JSON can carry, over 16 attachments or 32 levels.
  */
-export function encode(type: number, ns: string, id?: number, data?: unknown): [string, ...Binary[]] {
+export function encode(type: number, ns: string, id?: number, data?: unknown): Frames {
   const found: Binary[] = [];
   const levels = new Map<unknown, number>();
   let forged = false;

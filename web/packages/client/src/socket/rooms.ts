@@ -197,6 +197,10 @@ export function createRooms(core: RoomsCore) {
     const first = new Promise<Position>((resolve, reject) => Object.assign(h, { resolve, reject }));
     first.catch(() => {}); // onLeft tells it too
     r.holders.push(h);
+    if ("presence" in o) {
+      r.shown = o.presence;
+      if (r.member) show(r).catch(() => {});
+    }
     if (r.member) h.resolve(r.at!);
     else ask(r);
     const gone = () => local("LEFT", `room ${name} was left`, true);
@@ -258,7 +262,6 @@ export function createRooms(core: RoomsCore) {
         l.ask(["room:leave", { room: name }]).then(left, left);
       },
     };
-    if ("presence" in o) void room.setPresence(o.presence).catch(() => {});
     return room;
   };
 

@@ -1,15 +1,18 @@
 import { HoldfastError } from "../errors.js";
 import type {
   ConnectionState,
+  DeadItem,
   EmitOptions,
   EventMap,
   Position,
   RealtimeSocket,
   SocketState,
 } from "../types.js";
+import type { Queue } from "../queue/queue.js";
 import type { SocketDeps } from "./deps.js";
 import { Handlers, safely } from "./handlers.js";
 import { canceled, openLink, type Ending, type Link, type Refused } from "./link.js";
+import { encode } from "./parser.js";
 import { local, unwrap } from "./refusal.js";
 import { createRooms, type RoomsCore } from "./rooms.js";
 import { webSocketOf } from "./wire.js";
@@ -34,6 +37,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   const { config, source, platform } = deps;
   const { minBackoff = 1000, maxBackoff = 30_000, transports = ["websocket", "polling"] } = config;
   const handlers = new Handlers();
+  const none: never[] = []; // always the same, as a snapshot must be
   const answers = new Map<string, (data: any) => unknown>();
   let state: ConnectionState = { state: "disconnected", connected: false, connecting: false, final: true };
   let run: Run | undefined;
@@ -41,6 +45,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   let up: Link | undefined; // once the server has let it in
   let at = 0; // in transports
   let failures = 0; // in a row of that transport
+  let queue: Queue | undefined;
+  let loading: Promise<Queue> | undefined;
 
   const set = (name: SocketState, error?: HoldfastError, final = false) => {
     state = { state: name, connected: name === "connected", connecting: name === "connecting", final, ...(error && { error }) };
@@ -60,6 +66,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       if (l.told) rooms.own(l.user);
       set("connected");
       if (up === l) rooms.up(l);
+      useQueue()?.then((q) => q.up(l), report);
     },
     down(l) {
       if (up !== l) return;
@@ -121,6 +128,37 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     }
     rooms.stopped(error);
     set(name, error, true);
+  };
+
+  const report = (e: unknown) =>
+    safely(() => {
+      if (typeof e === "function") return e();
+      throw e;
+    });
+  // The queue's code is loaded when it is needed; a load that fails is tried again.
+  const useQueue = (): Promise<Queue> | undefined => {
+    if (!config.queue) return;
+    const host = {
+      core,
+      config: config.queue === true ? {} : config.queue,
+      dead: (d: DeadItem) => handlers.call(DEAD, d),
+      changed: () => handlers.call(QUEUE),
+      report,
+    };
+    return (loading ??= import("../queue/queue.js")
+      .then((m) => m.openQueue(host))
+      .then(
+        (q) => (queue = q),
+        (e) => {
+          loading = undefined;
+          throw local("QUEUE_FULL", "the queue can't be loaded", false, e);
+        },
+      ));
+  };
+
+  const queued = async (args: unknown[], options: EmitOptions, ack: boolean): Promise<any> => {
+    const frames = encode(2, "/", undefined, args); // as they are now
+    return (await useQueue()!).add(frames, options, ack);
   };
 
   // Compares the socket with who is signed in.
@@ -259,8 +297,10 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       }),
     close() {
       if (state.state === "closed") return;
-      if (up) up.send(1);
-      stop(run, local("CLOSED", "closed", true), "closed");
+      const error = local("CLOSED", "closed", true);
+      up?.send(1);
+      stop(run, error, "closed");
+      queue?.closed(error);
     },
     get state() {
       return state;
@@ -274,11 +314,13 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       const args = outgoing(event, data);
       if (!args) return;
       if (options.volatile) core.current()?.send(2, args);
+      else if (config.queue) await queued(args, options, false);
       else needed().send(2, args);
     },
     async emitAck(event, data, options = {}) {
       const args = outgoing(event, data);
       if (!args) throw local("CANCELED", "dropped by onSend", true);
+      if (config.queue && !options.volatile) return queued(args, options, true);
       return unwrap(await needed().ask(args, options));
     },
     join: (room, options) => rooms.join(room, options) as any,
@@ -287,13 +329,16 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       return up?.session;
     },
     get queued() {
-      return [];
+      return queue?.items ?? none;
     },
     get dead() {
-      return [];
+      return queue?.dead ?? none;
     },
     onDead: (fn) => handlers.add(DEAD, fn),
-    subscribeQueue: (fn) => handlers.add(QUEUE, fn),
+    subscribeQueue(fn) {
+      useQueue()?.catch(report);
+      return handlers.add(QUEUE, fn);
+    },
   };
   return socket;
 }

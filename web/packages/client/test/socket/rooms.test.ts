@@ -238,6 +238,15 @@ describe("beside events", () => {
     expect(server.named("room:join")).toEqual([{ room: "r", presence: 1 }]);
   });
 
+  it("presence of a join goes with it, and that of a second one after it", async () => {
+    const { server, socket } = client();
+    await socket.connect();
+    await socket.join("r", { presence: 1 }).joined;
+    socket.join("r", { presence: 2 });
+    await settle();
+    expect(server.events).toEqual([["room:join", { room: "r", presence: 1 }], ["presence:update", { room: "r", data: 2 }]]);
+  });
+
   it("typing: one message in 3 s, begin and end", async () => {
     const { server, socket } = client();
     await socket.connect();
