@@ -113,7 +113,7 @@ func TestL34CSRF(t *testing.T) {
 			w.WriteHeader(http.StatusMultipleChoices)
 		},
 	} {
-		csrfClient(t, &csrfServer{give: give}, func(t *testing.T, c *Client) {
+		csrfClient(t, &csrfServer{token: "abc", give: give}, func(t *testing.T, c *Client) {
 			if _, err := Post[int](t.Context(), c, "/x", nil); err == nil || !strings.Contains(err.Error(), "CSRF token") {
 				t.Error(name, err)
 			}

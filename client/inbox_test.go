@@ -62,6 +62,19 @@ func TestOutboxBound(t *testing.T) {
 	}
 }
 
+// A pong counts for what it is, and one waits at a time.
+func TestPongCounts(t *testing.T) {
+	for _, data := range []string{"", "probe"} {
+		var o outbox
+		o.init(100)
+		o.pong([]byte(data))
+		o.pong([]byte(data))
+		if want := "3" + data; o.bytes != len(want) || len(o.items) != 1 || string(o.items[0].text) != want {
+			t.Errorf("%q: %d bytes of %v", data, o.bytes, o.items)
+		}
+	}
+}
+
 // A handler that has asked the server, and been answered, only is slow: that is
 // no reason to cut the connection.
 func TestAskedThenSlow(t *testing.T) {

@@ -308,7 +308,7 @@ func (l *listener) poll(ctx context.Context) error {
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, l.c.cfg.MaxResponse+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, l.c.cfg.MaxResponse)) // a longer one is no JSON
 	var answer struct {
 		Events []said   `json:"events"`
 		Cursor string   `json:"cursor"`

@@ -359,3 +359,38 @@ func TestListenPolls(t *testing.T) {
 		t.Error(took)
 	}
 }
+
+// A poll may take as long as the server may hold it, and what the network needs
+// besides; and its answer may have as many bytes as one may.
+func TestListenPollBounds(t *testing.T) {
+	for name, test := range map[string]struct {
+		took time.Duration
+		over int
+		want string
+	}{
+		"held":      {pollWait, 0, "[cursor c]"},
+		"slow":      {pollWait + pollSlack - 1, 0, "[cursor c]"},
+		"too slow":  {pollWait + pollSlack + 1, 0, "[]"},
+		"too large": {0, 1, "[]"},
+	} {
+		var got list[string]
+		polls := 0
+		api(t, Config{MaxResponse: 1000}, func(w http.ResponseWriter, r *http.Request) {
+			if polls++; polls > 1 {
+				forbidden(w)
+				return
+			}
+			select {
+			case <-time.After(test.took):
+			case <-r.Context().Done():
+			}
+			const answer = `{"events":[],"cursor":"c"%s}`
+			fmt.Fprintf(w, answer, strings.Repeat(" ", 1000+test.over-len(answer)+2))
+		}, func(t *testing.T, c *Client) {
+			err := c.Listen(t.Context(), []string{"a"}, ListenOptions{PollOnly: true, OnCursor: func(_ context.Context, c string) { got.add("cursor " + c) }})
+			if !errors.Is(err, holdfast.Forbidden) || got.String() != test.want || polls != 2 {
+				t.Errorf("%s: %v, %v, %d polls", name, &got, err, polls)
+			}
+		})
+	}
+}

@@ -290,3 +290,22 @@ func TestInterceptorTakesData(t *testing.T) {
 		}
 	})
 }
+
+// A list of who is in a room counts for its length.
+func TestPresenceCounts(t *testing.T) {
+	j := &joinable{answer: func(p *peer, id, room, payload string) bool {
+		p.ok(id, fmt.Sprintf(`{"room":%q,"epoch":"e","offset":10,"presence":[%s{"id":"bob"}]}`, room, strings.Repeat(`{"id":"eve"},`, 8)))
+		return true
+	}}
+	rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
+		mustJoin(t, s, "a", JoinOptions{OnPresence: func(context.Context, PresenceEvent) { time.Sleep(time.Minute) }})
+		time.Sleep(time.Second) // its handler is busy with it
+		s.inbox.mu.Lock()
+		bytes := s.inbox.bytes
+		s.inbox.mu.Unlock()
+		if bytes != 10*itemCost {
+			t.Errorf("9 users count for %d bytes", bytes)
+		}
+		time.Sleep(time.Minute)
+	})
+}

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -259,8 +260,18 @@ func TestConnectTimeout(t *testing.T) {
 func TestMaxAttempts(t *testing.T) {
 	bubble(t, func(p *peer) {}, func(t *testing.T, f *fake) {
 		s := f.client(Config{Socket: SocketConfig{MaxAttempts: 3}}).Socket()
+		changes, stop := s.Changes(10)
+		defer stop()
 		if err := s.Connect(t.Context()); err == nil || f.connections() != 3 {
 			t.Errorf("%v after %d attempts", err, f.connections())
+		}
+		var got []string
+		for len(changes) > 0 {
+			c := <-changes
+			got = append(got, fmt.Sprint(c.State, c.Attempt))
+		}
+		if want := "[disconnected 0 connecting 1 disconnected 1 connecting 2 disconnected 2 connecting 3 disconnected 3]"; fmt.Sprint(got) != want {
+			t.Error(got)
 		}
 	})
 }
