@@ -1,0 +1,108 @@
+package queue
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+// What fits exactly is kept.
+func TestRoom(t *testing.T) {
+	sized := func(n int) Item {
+		i := Item{Event: "e"}
+		i.Args = []byte(strings.Repeat("1", n-i.size()))
+		return i
+	}
+	var three state
+	for _, id := range []string{"a", "b", "c"} {
+		i := sized(29)
+		i.ID = id
+		three.add(i)
+	}
+	for name, test := range map[string]struct {
+		state  state
+		size   int
+		limits Limits
+		n      int
+		ok     bool
+	}{
+		"empty, all of it":     {state{}, 100, Limits{Items: 3, Bytes: 100}, 0, true},
+		"empty, 1 over":        {state{}, 101, Limits{Items: 3, Bytes: 100}, 0, false},
+		"the last bytes":       {three, 10, Limits{Items: 9, Bytes: 100}, 0, true},
+		"1 byte over":          {three, 11, Limits{Items: 9, Bytes: 100}, 1, false},
+		"1 byte over, drop":    {three, 11, Limits{Items: 9, Bytes: 100, DropOldest: true}, 1, true},
+		"drop two":             {three, 41, Limits{Items: 9, Bytes: 100, DropOldest: true}, 2, true},
+		"drop all":             {three, 100, Limits{Items: 9, Bytes: 100, DropOldest: true}, 3, true},
+		"the last item":        {three, 10, Limits{Items: 4, Bytes: 100}, 0, true},
+		"1 item over":          {three, 10, Limits{Items: 3, Bytes: 100}, 1, false},
+		"1 item over, drop":    {three, 10, Limits{Items: 3, Bytes: 100, DropOldest: true}, 1, true},
+		"1 over, drop in vain": {three, 101, Limits{Items: 3, Bytes: 100, DropOldest: true}, 0, false},
+	} {
+		i := sized(test.size)
+		if n, ok := test.state.room(&i, test.limits); n != test.n || ok != test.ok {
+			t.Errorf("%s: %d, %v", name, n, ok)
+		}
+	}
+}
+
+// The largest record that is written is read, and what says to be larger is
+// none.
+func TestLargestRecord(t *testing.T) {
+	frame := len(`{"remove":""}`)
+	data, err := appendRecord(nil, &record{Remove: strings.Repeat("x", maxRecord-frame)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, n, err := nextRecord(data); n != len(data) || n != frameSize+maxRecord || len(r.Remove) != maxRecord-frame || err != nil {
+		t.Error(n, err)
+	}
+	if _, err := appendRecord(nil, &record{Remove: strings.Repeat("x", maxRecord-frame+1)}); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+}
+
+// What is cut off is told from what is damaged.
+func TestNextRecord(t *testing.T) {
+	whole, err := appendRecord(nil, &record{Remove: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		data []byte
+		n    int
+		err  error
+	}{
+		"nothing":        {nil, 0, nil},
+		"half a frame":   {whole[:frameSize-1], 0, nil},
+		"a frame":        {whole[:frameSize], 0, nil},
+		"all but 1 byte": {whole[:len(whole)-1], 0, nil},
+		"whole":          {whole, len(whole), nil},
+		"and more":       {append(whole[:len(whole):len(whole)], 1), len(whole), nil},
+		"zeroes":         {make([]byte, frameSize), 0, errDamaged},
+		"too large":      {binary.LittleEndian.AppendUint64(nil, maxRecord+1), 0, errDamaged},
+		"as can be":      {binary.LittleEndian.AppendUint64(nil, maxRecord), 0, nil},
+	} {
+		if _, n, err := nextRecord(test.data); n != test.n || err != test.err {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+}
+
+// A file without news is not read anew, and wakes nobody.
+func TestNoNews(t *testing.T) {
+	q := open(t, t.TempDir(), Limits{})
+	put(t, q, "a")
+	q.mu.Lock()
+	change := q.change
+	q.mu.Unlock()
+	if err := q.locked(t.Context(), func(*os.File) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-change:
+		t.Error("woken")
+	default:
+	}
+}
