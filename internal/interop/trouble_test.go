@@ -29,6 +29,7 @@ func TestTroubleshooting(t *testing.T) {
 	rows := map[string]func(t *testing.T){
 		"401: every call fails":                    troubleStatic,
 		"401: only calls to another host fail":     troubleOrigin,
+		"401: a cookie session":                    troubleMode,
 		"403 CSRF: each POST fails":                troubleCSRF,
 		"403 CSRF: it fails although":              troubleJar,
 		"socket refused: `Connect` fails at once":  troublePath,
@@ -39,6 +40,7 @@ func TestTroubleshooting(t *testing.T) {
 		"signed out too often: whenever":           troubleClear,
 		"nothing is sent: `ErrNoUser`":             troubleNoUser,
 		"nothing is sent: `ErrQueueFull` although": troubleUnacknowledged,
+		"nothing is sent: the log says":            troubleFirst,
 	}
 	text, err := os.ReadFile("../../docs/client.md")
 	if err != nil {
@@ -128,6 +130,29 @@ func troubleOrigin(t *testing.T) {
 	cfg.TrustedOrigins = []string{other}
 	if err := call(goClient(t, base, cfg), within(t), other); err != nil {
 		t.Error(err)
+	}
+}
+
+func troubleMode(t *testing.T) {
+	w := newWhole(t, nil)
+	user := w.signUp("ann@example.com")
+	for mode, want := range map[string]error{"": holdfast.Unauthenticated, "cookie": nil} {
+		jar, _ := cookiejar.New(nil)
+		c := goClient(t, w.url, client.Config{HTTPClient: &http.Client{Jar: jar}, CSRF: &client.CSRF{Path: "/api/auth/csrf"}})
+		body := map[string]string{"email": user.User.Email, "password": "correct horse battery", "mode": mode}
+		if mode == "" {
+			delete(body, "mode")
+		}
+		if _, err := client.Post[struct{}](within(t), c, "/api/auth/sign-in", body); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Socket().Connect(within(t)); !errors.Is(err, want) {
+			t.Errorf("mode %q: %v, want %v", mode, err, want)
+		}
+		if err := call(c, within(t), "/api/auth/sessions"); !errors.Is(err, want) {
+			t.Errorf("mode %q: %v, want %v", mode, err, want)
+		}
+		c.Close()
 	}
 }
 
@@ -295,5 +320,48 @@ func troubleUnacknowledged(t *testing.T) {
 	}
 	if d := next(t, dead); d.Item.Event != "nobody listens" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// troubleFirst has a handler that fails on one event, each time.
+func troubleFirst(t *testing.T) {
+	srv, base := npmServer(t)
+	tried, seen := make(chan struct{}, 100), make(chan int, 1)
+	server.Handle(srv, "note", func(_ context.Context, _ *server.Conn, n int) (int, error) {
+		if n == 1 {
+			tried <- struct{}{}
+			return 0, errors.New("it fails on this one")
+		}
+		seen <- n
+		return n, nil
+	})
+	emit := func(tries int) (*client.Client, *queue.Memory) {
+		q := queue.NewMemory(queue.Limits{})
+		c := goClient(t, base, client.Config{Source: tokens.Static(npmTokens(t)["alice"]), Socket: client.SocketConfig{
+			Queue: q, QueueTries: tries, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond,
+		}})
+		connect(t, c.Socket())
+		for n := range 2 {
+			if err := c.Socket().Emit(within(t), "note", n+1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c, q
+	}
+	c, _ := emit(0)
+	for range 10 {
+		next(t, tried)
+	}
+	if len(seen) != 0 {
+		t.Error("it has overtaken the one before")
+	}
+	c.Close()
+
+	_, q := emit(3)
+	if n := next(t, seen); n != 2 {
+		t.Error(n)
+	}
+	if dead := q.Dead(); len(dead) != 1 || dead[0].Code != holdfast.Internal {
+		t.Errorf("%+v", dead)
 	}
 }
