@@ -250,25 +250,22 @@ func (c *Conn) Pace(ctx context.Context) error {
 	return c.link.eio.Pace(ctx)
 }
 
-// release tells the client that it is connected and lets go what was held.
+// release tells the client that it is connected and lets go what was held. Who
+// sends meanwhile waits, so that link.end can't close the transport ahead of
+// the auth:closing of a client that was told already.
 func (c *Conn) release(first ...*hub.Frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, f := range first {
 		c.link.eio.Send(f)
 	}
-	for {
-		c.mu.Lock()
-		held := c.held
-		c.held = nil
-		if held == nil {
-			c.open.Store(true)
-			c.mu.Unlock()
-			return
-		}
-		c.mu.Unlock()
-		for _, f := range held.Pop(nil, 0, 0) {
+	if c.held != nil {
+		for _, f := range c.held.Pop(nil, 0, 0) {
 			c.link.eio.Send(f)
 		}
+		c.held = nil
 	}
+	c.open.Store(true)
 }
 
 func (c *Conn) expectAck() (uint64, chan socketio.Args, error) {

@@ -254,15 +254,20 @@ func TestPlainLife(t *testing.T) {
 	})
 }
 
+// A client that knows that it is admitted is told why it is closed, however
+// soon that is.
 func TestPlainRevocation(t *testing.T) {
 	in(t, func(t *testing.T) {
 		w := newWorld(t, server.Config{})
-		p := w.plainUser("alice")
-		if err := w.srv.Revoke(t.Context(), auth.Revocation{User: "alice"}); err != nil {
-			t.Fatal(err)
+		for round := range 100 {
+			user := fmt.Sprint("user-", round)
+			p := w.plainUser(user)
+			if err := w.srv.Revoke(t.Context(), auth.Revocation{User: user}); err != nil {
+				t.Fatal(err)
+			}
+			p.want(`{"type":"auth_closing","code":"SESSION_REVOKED"`)
+			p.wantClose(4001, "SESSION_REVOKED")
 		}
-		p.want(`{"type":"auth_closing","code":"SESSION_REVOKED"`)
-		p.wantClose(4001, "SESSION_REVOKED")
 	})
 }
 
