@@ -1,6 +1,6 @@
 import { sleep, until } from "../abort.js";
 import { codes, type Code } from "../codes.js";
-import { Emitter, safely } from "../emitter.js";
+import { Handlers, safely } from "../emitter.js";
 import { HoldfastError, signedOut } from "../errors.js";
 import { createHttp, type OwnCall } from "../http/http.js";
 import type { Platform } from "../platform.js";
@@ -53,7 +53,7 @@ export class AuthManager implements TokenSource {
   readonly #platform: Platform | undefined;
   readonly #own: OwnCall;
   readonly #key: string;
-  readonly #events = new Emitter<AuthEvents & { change: void }>();
+  readonly #events = new Handlers();
   #tabs: Tabs | undefined;
   #storage: Storage | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -87,11 +87,12 @@ export class AuthManager implements TokenSource {
 
   /** Signs in, or replaces the tokens of whoever is signed in. The refresh token is kept where the same user has no new one. */
   setTokens(tokens: Tokens): void {
-    if (!tokens.accessToken) throw new TypeError("setTokens: accessToken is missing; clear signs out");
+    if (!tokens.accessToken) throw new TypeError("accessToken is missing");
     this.#start();
     const old = this.#held;
     const next = makeSession(tokens, this.#now());
-    this.#signIn(old && next.user?.id && next.user.id === old.user?.id ? makeSession(tokens, this.#now(), old) : next, "self");
+    const same = old && next.user && next.user.id === old.user?.id;
+    this.#become("sign-in", same ? makeSession(tokens, this.#now(), old) : next, { user: next.user, source: "self" });
   }
 
   /**
@@ -101,13 +102,9 @@ export class AuthManager implements TokenSource {
   async clear(): Promise<void> {
     this.#start();
     const old = this.#held;
-    this.#out = true;
-    this.#hold(undefined);
-    this.#write();
-    this.#tabs?.post({ kind: "out", was: old?.access });
-    if (old) this.#events.emit("sign-out", { source: "self" });
-    this.#events.emit("change", undefined);
-    if (old || this.#config.cookie) await this.#revoke(old, this.#config.cookie);
+    const { cookie } = this.#config;
+    this.#become("sign-out", undefined, { source: "self" });
+    if (old || cookie) await this.#revoke(cookie ? undefined : old);
   }
 
   /**
@@ -116,8 +113,8 @@ export class AuthManager implements TokenSource {
    */
   async refresh(signal?: AbortSignal): Promise<void> {
     this.#start();
-    if (!this.#renewable()) throw this.#held ? new HoldfastError("UNAUTHENTICATED", "There is no refresh token") : signedOut();
-    await until(this.#begin().done, signal);
+    if (this.#renewable()) await until(this.#begin().done, signal);
+    else if (this.#held) throw new HoldfastError("UNAUTHENTICATED", "There is no refresh token");
     if (!this.#held) throw signedOut();
   }
 
@@ -194,19 +191,19 @@ export class AuthManager implements TokenSource {
   }
 
   on<K extends keyof AuthEvents>(event: K, handler: (payload: AuthEvents[K]) => void): Unsubscribe {
-    const off = this.#events.on(event, handler);
+    const off = this.#events.add(event, handler);
     this.#start();
     const early = this.#early;
     if (event === "error" && early) {
       this.#early = undefined;
-      queueMicrotask(() => this.#events.emit("error", early));
+      queueMicrotask(() => this.#events.call("error", early));
     }
     return off;
   }
 
   /** Calls a listener at each change of `getSnapshot()`. */
   subscribe(listener: () => void): Unsubscribe {
-    const off = this.#events.on("change", listener);
+    const off = this.#events.add("change", listener);
     this.#start();
     return off;
   }
@@ -254,7 +251,7 @@ export class AuthManager implements TokenSource {
 
   #fail(error: unknown): void {
     const payload = { error: error instanceof Error ? error : new Error(String(error)), source: "self" as Source };
-    if (this.#tabs) this.#events.emit("error", payload);
+    if (this.#tabs) this.#events.call("error", payload);
     else this.#early = payload;
   }
 
@@ -290,47 +287,46 @@ export class AuthManager implements TokenSource {
     const { cookie, storage = "localStorage" } = this.#config;
     try {
       if (!cookie && storage !== "memory") this.#storage = part(this.#platform, storage);
-      this.#held = this.#read();
+      this.#read((session) => (this.#held = session));
     } catch (e) {
       this.#fail(e);
     }
   }
 
-  /** What the storage keeps. Throws where it can't be read; garbage is put aside. */
-  #read(): Session | undefined {
+  /** Gives what the storage keeps, if that is news, to `take`. Throws where it can't be read; garbage is put aside. */
+  #read(take: (session: Session | undefined) => void): void {
     const key = this.#key;
-    const text = this.#storage?.getItem(key) ?? null;
-    this.#seen = text;
-    if (text === null) return;
-    const session = readSession(text);
-    if (!session) {
-      this.#fail(new Error(`What was kept as ${key} is no session; it is now ${key}:bad`));
-      this.#storage!.removeItem(key);
-      this.#seen = null;
-      this.#storage!.setItem(key + ":bad", text);
-    }
-    return session;
-  }
-
-  #write(): void {
-    const text = this.#held ? JSON.stringify(this.#held) : null;
-    try {
-      if (text === null) this.#storage?.removeItem(this.#key);
-      else this.#storage?.setItem(this.#key, text);
-      this.#seen = text;
-      this.#dirty = false;
-    } catch (e) {
-      if (!this.#dirty) this.#fail(e); // memory goes on, and it is tried again
-      this.#dirty = true;
-    }
+    const storage = this.#storage;
+    const text = storage?.getItem(key) ?? null;
+    if (text === this.#seen) return;
+    const session = text === null ? undefined : readSession(text);
+    this.#seen = session ? text : null;
+    take(session);
+    if (session || text === null) return;
+    this.#fail(new Error(`${key} held no session; it is now ${key}:bad`));
+    storage!.removeItem(key);
+    storage!.setItem(key + ":bad", text);
   }
 
   /** Takes over what others have put into the storage. */
   #look(): void {
     try {
-      if (this.#storage && this.#storage.getItem(this.#key) !== this.#seen) this.#takeOver(this.#read());
+      this.#read((session) => this.#takeOver(session));
     } catch {
       // A storage that can't be read was told of when it was opened, or is when it is written.
+    }
+  }
+
+  #write(): void {
+    const text = this.#held ? JSON.stringify(this.#held) : null;
+    try {
+      if (text) this.#storage?.setItem(this.#key, text);
+      else this.#storage?.removeItem(this.#key);
+      this.#seen = this.#storage ? text : null;
+      this.#dirty = false;
+    } catch (e) {
+      if (!this.#dirty) this.#fail(e); // memory goes on, and it is tried again
+      this.#dirty = true;
     }
   }
 
@@ -357,58 +353,40 @@ export class AuthManager implements TokenSource {
     const held = this.#held;
     this.#dirty = false;
     if (!next) {
-      if (!held && this.#out) return;
-      this.#out = true;
-      this.#hold(undefined);
-      if (!this.#shared()) this.#write();
-      if (held) this.#events.emit("sign-out", { source: "remote" });
-      this.#events.emit("change", undefined);
-    } else if (!held || !sameLogin(held, next)) this.#signIn(next, "remote");
-    else if (held.access !== next.access || held.refresh !== next.refresh) this.#renewed(next, "remote");
+      if (held || !this.#out) this.#become("sign-out", next, { source: "remote" });
+    } else if (!held || !sameLogin(held, next)) this.#become("sign-in", next, { user: next.user, source: "remote" });
+    else if (held.access !== next.access || held.refresh !== next.refresh) this.#become("refresh", next, { accessToken: next.access, source: "remote" });
     else this.#held = next; // which may be marked as being renewed
-    this.#tick();
   }
 
-  /** Replaces the session. Who waits for a refresh of the one before is told to look again. */
-  #hold(next: Session | undefined): void {
+  /** Replaces the session, and tells of it. Who waits for a refresh of the one before is told to look again. */
+  #become<K extends "sign-in" | "sign-out" | "refresh">(event: K, next: Session | undefined, payload: AuthEvents[K]): void {
+    const was = this.#held?.access;
+    const now = this.#now();
+    const own = payload.source === "self";
+    const shared = this.#shared();
     this.#generation++;
     this.#held = next;
     this.#snapshot = undefined;
     this.#failures = this.#pause = 0;
+    if (event === "refresh") this.#refreshedAt = now;
+    else {
+      this.#out = !next;
+      this.#refreshedAt = -Infinity;
+      this.#refusals = [];
+      this.#activeAt = now;
+      this.#idleTold = false;
+    }
     const flight = this.#flight;
     this.#flight = undefined;
     flight?.land();
     if (flight?.waiting) flight.stop.abort();
-  }
-
-  #signIn(next: Session, source: Source): void {
-    const was = this.#held?.access;
-    this.#hold(next);
-    this.#out = this.#idleTold = false;
-    this.#refreshedAt = -Infinity;
-    this.#refusals = [];
-    this.#activeAt = this.#now();
-    this.#keep(source, was);
-    this.#events.emit("sign-in", { user: next.user, source });
-    this.#events.emit("change", undefined);
-    this.#tick();
-  }
-
-  #renewed(next: Session, source: Source): void {
-    const was = this.#held!.access;
-    this.#hold(next);
-    this.#refreshedAt = this.#now();
-    this.#keep(source, was);
-    this.#events.emit("refresh", { accessToken: next.access, source });
-    this.#events.emit("change", undefined);
-    this.#tick();
-  }
-
-  #keep(source: Source, was: string | undefined): void {
-    const shared = this.#shared();
     // What another tab has put into the storage that both have stays as it is: it may be newer by now.
-    if (source === "self" || !shared) this.#write();
-    if (source === "self") this.#tabs?.post({ kind: "look", was, session: shared ? undefined : this.#held });
+    if (own || !shared) this.#write();
+    if (own) this.#tabs?.post({ kind: next ? "look" : "out", was, session: shared ? undefined : next });
+    if (next || was) this.#events.call(event, payload);
+    this.#events.call("change");
+    this.#tick();
   }
 
   /** Does what is due now, and sets the timer for what is due next. */
@@ -434,7 +412,7 @@ export class AuthManager implements TokenSource {
       const left = idle - (now - this.#activeAt);
       if (left <= 0) {
         this.#idleTold = true;
-        this.#events.emit("inactivity-timeout", { source: "self" });
+        this.#events.call("inactivity-timeout", { source: "self" });
       } else waits.push(left);
       if (this.#activeAt > this.#sharedAt) {
         const rest = idle / 10 - (now - this.#sharedAt);
@@ -472,8 +450,9 @@ export class AuthManager implements TokenSource {
       this.#look();
       return generation === this.#generation;
     };
-    const { signal } = flight.stop;
-    const timer = setTimeout(() => flight.stop.abort(new HoldfastError("TIMEOUT", "No answer in time")), 30 * second);
+    const { stop, land } = flight;
+    const { signal } = stop;
+    const timer = setTimeout(() => stop.abort(new HoldfastError("TIMEOUT", "No answer in time")), 30 * second);
     const { cookie, storage } = this.#config;
     const alone = storage === "memory" && !cookie;
     const run = async () => {
@@ -484,15 +463,16 @@ export class AuthManager implements TokenSource {
         this.#held = { ...old, renewing: true };
         this.#write();
       }
-      const { tokens, date } = await until(this.#ask(old?.refresh, signal), signal);
-      const next = makeSession(tokens, this.#now(), old, date);
-      if (!current()) return this.#giveBack(next);
-      if (refused) this.#refusals.push(this.#now());
-      if (old) this.#renewed(next, "self");
-      else {
-        this.#signIn(next, "self");
-        this.#refreshedAt = this.#now();
+      const next = await until(this.#ask(old, signal), signal);
+      if (!current()) {
+        // It came too late. If the present session is of the same login it would end with this one, so that stays.
+        if (!this.#held || !sameLogin(this.#held, next)) this.#revoke(next).catch(() => {});
+        return;
       }
+      if (refused) this.#refusals.push(this.#now());
+      // A cookie may be somebody else's by now.
+      if (old && old.user?.id === next.user?.id) this.#become("refresh", next, { accessToken: next.access, source: "self" });
+      else this.#become("sign-in", next, { user: next.user, source: "self" });
       // Storage takes a moment to reach tabs in other processes. Who gets the lock next must find the new tokens.
       // This tab needs no such wait: its next refresh ends it.
       if (!alone) await Promise.race([sleep(100), new Promise<void>((resolve) => (this.#linger = resolve))]);
@@ -501,83 +481,62 @@ export class AuthManager implements TokenSource {
       await (alone ? run() : locked(this.#platform, this.#key + ":lock", this.#shared(), signal, run));
     } catch (e: any) {
       if (!current()) return; // of a session that nobody wants any more
-      if (e.final) this.#end(e, flight);
-      else this.#failed(e, flight);
+      if (e.final) return this.#end(e, land);
+      const bound = Math.min(second * 2 ** this.#failures++, 60 * second);
+      this.#pause = Math.max(random(this.#platform) * bound, Math.min(e.retryAfter || 0, 600) * second);
+      this.#failedAt = this.#now();
+      this.#failure = e;
+      this.#flight = undefined;
+      land(e);
+      this.#fail(e);
+      this.#tick();
     } finally {
       clearTimeout(timer);
     }
   }
 
-  async #ask(refreshToken: string | undefined, signal: AbortSignal): Promise<{ tokens: Tokens; date?: number }> {
+  async #ask(old: Session | undefined, signal: AbortSignal): Promise<Session> {
     const { refreshFn, refreshEndpoint = "/api/auth/refresh", cookie } = this.#config;
-    if (refreshFn) return { tokens: checked(await refreshFn(refreshToken, signal)) };
-    try {
-      const { res, body: d } = await this.#own("POST", refreshEndpoint, cookie ? undefined : { refreshToken }, undefined, signal);
-      return {
-        tokens: checked({
-          accessToken: d.access_token ?? d.token,
-          refreshToken: d.refresh_token,
-          expiresIn: d.expires_in,
-          ...d,
-        }),
-        date: Date.parse(res.headers.get("Date")!),
-      };
-    } catch (e: any) {
-      // The codes that end a session. Another one that is final elsewhere, such as NOT_FOUND, is a fault of the way there.
-      if (!e.final || /^(UNAUTH|TOKEN_E|SESSION_|REFRESH_|INVALID_C|FORB)/.test(e.code)) throw e;
-      throw new HoldfastError("INTERNAL", e.message, { status: e.status, cause: e });
+    const refreshToken = old?.refresh;
+    let tokens: any;
+    let date: number | undefined;
+    if (refreshFn) tokens = await refreshFn(refreshToken, signal);
+    else {
+      try {
+        const { res, body } = await this.#own("POST", refreshEndpoint, cookie ? undefined : { refreshToken }, undefined, signal);
+        date = Date.parse(res.headers.get("Date")!);
+        // The other names are those of OAuth 2 (RFC 6749 §5.1).
+        tokens = { accessToken: body?.access_token, refreshToken: body?.refresh_token, expiresIn: body?.expires_in, ...body };
+      } catch (e: any) {
+        // The codes that end a session. Another one that is final elsewhere, such as NOT_FOUND, is a fault of the way there.
+        if (!e.final || /^(UNAUTH|TOKEN_E|SESSION_|REFRESH_|INVALID_C|FORB)/.test(e.code)) throw e;
+        throw new HoldfastError("INTERNAL", e.message, { status: e.status, cause: e });
+      }
     }
+    if (!tokens?.accessToken) throw new HoldfastError("INTERNAL", "No accessToken in the answer");
+    return makeSession(tokens, this.#now(), old, date);
   }
 
-  #failed(e: any, flight: Flight): void {
-    const bound = Math.min(second * 2 ** this.#failures++, 60 * second);
-    this.#pause = Math.max(random(this.#platform) * bound, Math.min((e.retryAfter ?? 0) * second, 600 * second));
-    this.#failedAt = this.#now();
-    this.#failure = e;
-    this.#flight = undefined;
-    flight.land(e);
-    this.#fail(e);
-    this.#tick();
-  }
-
-  /** Signs out because the server has ended the session: `flight` is the refresh that has told so. */
-  #end(error: HoldfastError, flight?: Flight): void {
+  /** Signs out because the server has ended the session. `land`: a refresh has told so. */
+  #end(error: HoldfastError, land?: Flight["land"]): void {
     const held = this.#held;
     const generation = this.#generation;
-    this.#out = true;
-    if (held && flight) this.#events.emit("refresh-failed", { error, source: "self" });
-    flight?.land(error);
-    if (generation === this.#generation) {
-      this.#hold(undefined);
-      this.#write();
-      this.#tabs?.post({ kind: "out", was: held?.access });
-      if (held) this.#events.emit("sign-out", { source: "self", error });
-      this.#events.emit("change", undefined);
-    }
+    if (held && land) this.#events.call("refresh-failed", { error, source: "self" });
+    land?.(error);
+    // Somebody may have signed in when he was told.
+    if (generation === this.#generation) this.#become("sign-out", undefined, { source: "self", error });
     if (held) safely(() => this.#config.onUnauthorized?.(error));
   }
 
-  /** Ends a session that came too late. If the present one is of the same login it would end with it, so it stays. */
-  #giveBack(late: Session): Promise<void> | void {
-    if (!this.#held || !sameLogin(this.#held, late)) return this.#revoke(late).catch(() => {});
-  }
-
-  /** Tells the server of a sign-out. That the session has ended already is no error. */
-  async #revoke(session: Session | undefined, byCookie = false): Promise<void> {
+  /** Tells the server of a sign-out, by cookie where there is no session. That it has ended already is no error. */
+  async #revoke(session?: Session): Promise<void> {
     const path = this.#config.signOutEndpoint ?? "/api/auth/sign-out";
-    if (!path) return;
-    const body = !byCookie && session?.refresh ? { refreshToken: session.refresh } : undefined;
     try {
-      await this.#own("POST", path, body, byCookie ? undefined : session?.access);
+      if (path) await this.#own("POST", path, session?.refresh && { refreshToken: session.refresh }, session?.access);
     } catch (e: any) {
       if (e.final) return;
       this.#fail(e);
       throw e;
     }
   }
-}
-
-function checked(tokens: Tokens): Tokens {
-  if (!tokens?.accessToken) throw new HoldfastError("INTERNAL", "No accessToken in the answer");
-  return tokens;
 }

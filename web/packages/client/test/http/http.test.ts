@@ -21,7 +21,7 @@ function signedIn(): Tab {
 }
 
 test.each([
-  ["get", 1000],
+  ["get", 200],
   ["put", 10],
   ["post", 10],
   ["delete", 10],
