@@ -165,7 +165,13 @@ export interface SocketConfig {
   namespace?: string;
   /** Goes into the handshake's URL. URLs end up in logs: no secrets. */
   query?: Record<string, string>;
-  /** Default `["websocket", "polling"]`; polling is loaded when it is needed. */
+  /**
+   * Default `["websocket", "polling"]`. The next one is tried when a WebSocket
+   * could not be opened twice in a row, or polling fails; what works is kept.
+   * After a polling connection of over a minute a WebSocket is tried once
+   * again, as the network may be another one. The code of polling is loaded
+   * when it is needed.
+   */
   transports?: ("websocket" | "polling")[];
   /** What CONNECT carries. Default `{ token }`. */
   auth?: (token: string | null) => Record<string, unknown> | undefined | Promise<Record<string, unknown> | undefined>;
@@ -312,6 +318,11 @@ export interface RealtimeSocket<E extends EventMap = EventMap> {
   once<K extends keyof E & string>(event: K, handler: (data: E[K], meta: EventMeta) => void): Unsubscribe;
   off<K extends keyof E & string>(event: K, handler?: (data: E[K], meta: EventMeta) => void): void;
   onAny(handler: (event: string, args: unknown[]) => void): Unsubscribe;
+  /**
+   * Answers an event that the server wants acknowledged, with what the handler
+   * returns or the HoldfastError that it throws. A second one of a name replaces the first.
+   */
+  handle(event: string, handler: (data: any) => unknown): Unsubscribe;
   /** Without ack. Resolves when it is sent or, with a queue, kept. Rejects with NOT_CONNECTED without one. */
   emit(event: string, data?: unknown, options?: EmitOptions): Promise<void>;
   /** Resolves with the ack's `data`; rejects with the ack's error. A server that answers otherwise: its first argument. */

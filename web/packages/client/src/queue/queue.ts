@@ -1,5 +1,6 @@
 import { HoldfastError, type ErrorCode } from "../errors.js";
 import type { DeadItem, EmitOptions, QueueConfig, QueueItem } from "../types.js";
+import { part } from "../surroundings.js";
 import { canceled, type Core, type Link } from "../socket/link.js";
 import { decoder, type Binary, type Frames } from "../socket/parser.js";
 import { actionOf, known, local, unwrap } from "../socket/refusal.js";
@@ -60,14 +61,13 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
     if (!broken) host.report(e);
     return (broken ??= memoryStore(last));
   };
-  const factory = config.storage === "memory" ? undefined : (platform.indexedDB ?? globalThis.indexedDB);
+  const factory = config.storage === "memory" ? undefined : part(platform, "indexedDB");
   let store: QueueStore = factory
     ? await new Promise<QueueStore>((r) => r(idbStore(factory, name))).catch(lost)
     : memoryStore();
 
-  const Bus = factory && (platform.BroadcastChannel ?? globalThis.BroadcastChannel);
+  const Bus = factory && part(platform, "BroadcastChannel");
   const bus = Bus && new Bus(`${name}:queue`);
-  (bus as { unref?: () => void } | undefined)?.unref?.(); // holds no Node process up
 
   const change = async <T>(fn: (state: QueueState) => T): Promise<T> => {
     let result: [QueueState, T];
@@ -260,7 +260,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
   // Only one tab sends a lane: the one that has its Web Lock, or its lease.
   const lead = async (link: Link, run: () => Promise<void>): Promise<void> => {
     const lane = `${name}:${ns}:${link.user}`;
-    const locks = platform.locks ?? globalThis.navigator?.locks;
+    const locks = part(platform, "locks");
     if (!factory || broken) return run();
     if (locks) return locks.request(lane, { signal: link.signal }, run).catch((e) => {
       if (!link.signal.aborted) throw e;

@@ -35,14 +35,14 @@ export function encode(type: number, ns: string, id?: number, data?: unknown): F
       if (isBinary(raw)) return { _placeholder: true, num: found.push(raw) - 1 };
       if (value !== null && typeof value === "object") {
         const level = (levels.get(this) ?? 0) + 1;
-        if (level > 33) throw level;
+        if (level > 32) throw level;
         levels.set(value, level);
         forged ||= value._placeholder === true;
       }
       return value;
     });
   } catch (e) {
-    throw local("INVALID_ARGUMENT", "not JSON, or too deep", true, e);
+    throw local("INVALID_ARGUMENT", "no JSON, or too deep", true, e);
   }
   const n = found.length;
   if (n > 16 || (n && forged)) throw local("INVALID_ARGUMENT", "too many attachments, or a forged one", true);
@@ -106,32 +106,25 @@ export function decoder(
     size = 0;
     grow(frame.length);
     const m = /^([0-6])(?:(0|[1-9]\d?)-)?(?:(\/[^,]*)(?:,|$))?(0|[1-9]\d{0,15})?(.*)$/s.exec(frame) ?? bad();
-    const binary = +m[1]! > 4;
-    const type = +m[1]! - (binary ? 3 : 0);
-    const id = m[4] === undefined ? undefined : +m[4];
-    const body = m[5]!;
-    want = +(m[2] ?? 0);
+    const [, first, count, space = "/", number, body] = m;
+    const binary = +first! > 4;
+    const type = +first! - (binary ? 3 : 0);
+    const id = number === undefined ? number : +number;
+    want = +(count ?? 0);
     if (
-      binary !== (m[2] !== undefined) ||
+      binary !== !!count ||
       want > attachments ||
-      (id !== undefined && (!(type === 2 || type === 3) || !Number.isSafeInteger(id))) ||
-      (type === 3 && id === undefined) ||
-      !([/^(\{|$)/, /^$/, /^\[/, /^\[/, /^[{"]/][type]!).test(body)
+      !Number.isSafeInteger(id || 0) ||
+      !/^(0(\{|$)|1$|2i?\[\s*["\d-]|3i\[|4["{])/.test(type + (id === undefined ? "" : "i") + body)
     )
       bad();
-    const p: Packet = { type, ns: (m[3] ?? "/").split("?")[0]!, id, data: undefined };
-    if (body) {
-      try {
-        p.data = JSON.parse(body);
-      } catch {
-        bad();
-      }
+    const p = { type, ns: space.split("?")[0]!, id } as Packet;
+    try {
+      if (body) p.data = JSON.parse(body);
+    } catch {
+      bad();
     }
-    if (type === 2) {
-      const name = p.data[0];
-      if (typeof name === "number" ? !Number.isSafeInteger(name) || Object.is(name, -0) : typeof name !== "string") bad();
-      p.data[0] = `${name}`;
-    }
+    if (type === 2) p.data[0] = `${p.data[0]}`; // JavaScript can emit a number
     slots = [];
     have = want;
     walk(p, "data", 1, binary);

@@ -1,4 +1,5 @@
 import type { Code } from "../codes.js";
+import { part } from "../surroundings.js";
 import type { Frame } from "./parser.js";
 import { actionOf, known, local, refusal } from "./refusal.js";
 import type { Wire, WireOptions } from "./wire.js";
@@ -11,7 +12,7 @@ const SEPARATOR = "\x1e";
  * WebSocket could be opened twice in a row.
  */
 export function openPolling({ url, platform, credentials, frame, closed }: WireOptions): Wire {
-  const request = platform.fetch ?? fetch;
+  const request = part(platform, "fetch")!;
   const ctl = new AbortController();
   const { signal } = ctl;
   const queue: Frame[][] = [];

@@ -31,43 +31,35 @@ export function closeError(number: number, reason: string): HoldfastError | unde
     ? reason
     : number === 1009
       ? "MESSAGE_TOO_LARGE"
-      : (Object.keys(codes) as Code[]).find((c) => codes[c][1] === number && number);
+      : (Object.keys(codes) as Code[]).find((c) => codes[c][1] === number && number); // 0 stands for none
   return code && refusal(code, `closed (${number})`);
 }
 
 /** The error of a CONNECT_ERROR packet; other servers than Holdfast are known by the words they use. */
 export function connectError(data: any): HoldfastError {
   const message = data?.message ?? data;
-  const more = data?.data;
-  const code = more?.code;
-  const says = (words: RegExp) => words.test(message);
-  return refusal(
-    known(code)
-      ? code
-      : message === "Invalid namespace"
-        ? "NOT_FOUND"
-        : says(/expired/i)
-          ? "TOKEN_EXPIRED"
-          : says(/unauth|jwt|token|authentication/i)
-            ? "UNAUTHENTICATED"
-            : "FORBIDDEN",
-    message,
-    more && { ...more, details: more },
-  );
+  const details = data?.data;
+  const code = known(details?.code)
+    ? details.code
+    : message === "Invalid namespace"
+      ? "NOT_FOUND"
+      : /expired/i.test(message)
+        ? "TOKEN_EXPIRED"
+        : /unauth|jwt|token|authentication/i.test(message)
+          ? "UNAUTHENTICATED"
+          : "FORBIDDEN";
+  return refusal(code, message, { ...details, details });
 }
+
+/** The error in an ack, or wherever a code and a message come together; the server may have codes that nobody here knows. */
+export const refusalOf = (e: any): HoldfastError =>
+  known(e?.code) ? refusal(e.code, e.message, e) : local(e?.code ?? "LEFT", `${e?.message}`, true);
 
 /** Takes the wrap `{ok, data | error}` off an ack; any other answer is its first argument. */
 export function unwrap([answer]: any[]): any {
   if (answer && Object.keys(answer).length === 2) {
     if (answer.ok === true && "data" in answer) return answer.data;
-    const error = answer.error;
-    if (answer.ok === false && error?.code) throw refusalOf(error);
+    if (answer.ok === false && answer.error?.code) throw refusalOf(answer.error);
   }
   return answer;
 }
-
-/** The error in an ack; a server may have codes that this client does not know. */
-const refusalOf = (error: any): HoldfastError =>
-  known(error.code)
-    ? refusal(error.code, error.message, error)
-    : local(error.code, `${error.message ?? error.code}`, true);

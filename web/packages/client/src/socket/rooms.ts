@@ -2,7 +2,7 @@ import type { HoldfastError } from "../errors.js";
 import type { EventMeta, JoinOptions, Position, Present, PresenceEvent, Room } from "../types.js";
 import { Handlers } from "./handlers.js";
 import type { Core, Link } from "./link.js";
-import { actionOf, local, unwrap } from "./refusal.js";
+import { actionOf, local, refusalOf, unwrap } from "./refusal.js";
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -318,7 +318,7 @@ export function createRooms(core: RoomsCore) {
       }
       if (!l.session) return nothing; // a plain server's own event
       if (!beside) return (d) => tell(r, SIGNAL + name, d, meta as EventMeta);
-      if (name === "room:left") return () => r.member && expel(r, unwrapLeft(data));
+      if (name === "room:left") return () => r.member && expel(r, refusalOf(data));
       if (name === "user_typing") return () => data.user?.id && typing(r, data.user);
       const kind = name.slice(9);
       const e = (/ed$/.test(kind) ? { kind } : { kind, user: data.user }) as PresenceEvent;
@@ -326,12 +326,3 @@ export function createRooms(core: RoomsCore) {
     },
   };
 }
-
-const unwrapLeft = (error: any): HoldfastError => {
-  try {
-    unwrap([{ ok: false, error }]);
-  } catch (e) {
-    return e as HoldfastError;
-  }
-  return local("LEFT", "the server took it out", true);
-};

@@ -8,6 +8,7 @@ import type {
   RealtimeSocket,
   SocketState,
 } from "../types.js";
+import { clock, part, random } from "../surroundings.js";
 import type { Queue } from "../queue/queue.js";
 import type { SocketDeps } from "./deps.js";
 import { Handlers, safely } from "./handlers.js";
@@ -15,7 +16,6 @@ import { canceled, openLink, type Ending, type Link, type Refused } from "./link
 import { encode } from "./parser.js";
 import { local, unwrap } from "./refusal.js";
 import { createRooms, type RoomsCore } from "./rooms.js";
-import { webSocketOf } from "./wire.js";
 
 /** The time from a `connect` to the end of its attempts. */
 interface Run {
@@ -57,10 +57,10 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   const core: RoomsCore = {
     deps,
     ns: config.namespace ?? "/",
-    now: () => (platform.now ?? Date.now)(),
+    now: () => clock(platform),
     who: () => source?.getUser && (source.getUser()?.id ?? ""),
     backoff: (attempts, error) =>
-      (platform.random ?? Math.random)() * ceiling(attempts) + (error?.retryAfter ?? 0) * 1000,
+      random(platform) * ceiling(attempts) + (error?.retryAfter ?? 0) * 1000,
     up(l) {
       up = l;
       if (l.told) rooms.own(l.user);
@@ -105,9 +105,10 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     try {
       out = { ok: true, data: (await fn(data)) ?? null };
     } catch (e) {
-      const known = e instanceof HoldfastError;
-      if (!known) queueMicrotask(() => { throw e; }); // prettier-ignore
-      out = { ok: false, error: known ? { code: e.code, message: e.message } : { code: "INTERNAL", message: "failed" } };
+      // What has no code stays here.
+      const own = e instanceof HoldfastError;
+      if (!own) report(e);
+      out = { ok: false, error: own ? { code: e.code, message: e.message } : { code: "INTERNAL", message: "" } };
     }
     if (!l.signal.aborted) l.send(3, [out], id);
   };
@@ -180,7 +181,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
 
     const attempt = () => {
       r.timer = undefined;
-      if (!webSocketOf(platform) && transports[at] === "websocket") at = (at + 1) % transports.length;
+      if (!part(platform, "WebSocket") && transports[at] === "websocket") at = (at + 1) % transports.length;
       link = openLink(core, transports[at]!, refused, ended);
     };
 
@@ -237,7 +238,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       },
     };
     run = r;
-    const events = platform.events ?? (globalThis.window as Window | undefined);
+    const events = part(platform, "events");
     const wake = () => r.hurry();
     for (const e of ["online", "visibilitychange", "pageshow"]) {
       events?.addEventListener(e, wake);
@@ -310,6 +311,10 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     once: (event, fn) => handlers.add(event, fn, true),
     off: (event, fn) => handlers.off(event, fn),
     onAny: (fn) => handlers.add(ANY, fn),
+    handle(event, fn) {
+      answers.set(event, fn);
+      return () => void (answers.get(event) === fn && answers.delete(event));
+    },
     async emit(event, data, options: EmitOptions = {}) {
       const args = outgoing(event, data);
       if (!args) return;

@@ -1,6 +1,7 @@
 import type { Action } from "../codes.js";
 import type { HoldfastError } from "../errors.js";
-import type { Platform, WebSocketConstructor } from "../platform.js";
+import type { Platform } from "../platform.js";
+import { part } from "../surroundings.js";
 import type { Frame } from "./parser.js";
 import { actionOf, closeError, local } from "./refusal.js";
 
@@ -23,13 +24,9 @@ export interface WireOptions {
   closed: Closed;
 }
 
-/** The WebSocket that there is, if any. */
-export const webSocketOf = (platform: Platform): WebSocketConstructor | undefined =>
-  platform.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
-
 /** Opens a WebSocket. Why one is refused is not told to scripts. */
 export function openWebSocket({ url, platform, frame, closed }: WireOptions): Wire {
-  const ws = new (webSocketOf(platform)!)(url.href.replace(/^http/, "ws"));
+  const ws = new (part(platform, "WebSocket")!)(url.href.replace(/^http/, "ws"));
   let open: boolean;
   const nothing = () => {};
   ws.binaryType = "arraybuffer";

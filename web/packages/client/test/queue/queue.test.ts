@@ -12,6 +12,7 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", 
 afterEach(() => void vi.useRealTimers());
 
 async function settle(): Promise<void> {
+  await vi.dynamicImportSettled();
   for (let i = 0; i < 30; i++) {
     await vi.advanceTimersByTimeAsync(0);
     await new Promise((r) => real.setImmediate(r));

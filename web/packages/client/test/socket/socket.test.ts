@@ -526,6 +526,26 @@ describe("emits", () => {
     expect([...new Uint8Array(back.b[0])]).toEqual([3]);
   });
 
+  it("answers what the server asks", async () => {
+    const { server, socket } = client();
+    await socket.connect();
+    await settle();
+    socket.handle("ask", (n) => n * 0);
+    const off = socket.handle("ask", (n) => n + 1);
+    socket.handle("no", () => {
+      throw new HoldfastError("CONFLICT", "taken");
+    });
+    const ask = async (id: number, ...args: unknown[]) => {
+      server.peer.send(2, args, id);
+      await settle();
+    };
+    await ask(7, "ask", 1);
+    await ask(8, "no");
+    off();
+    await ask(9, "ask", 1);
+    expect(server.acks).toEqual([[7, ok(2)], [8, { ok: false, error: { code: "CONFLICT", message: "taken" } }]]);
+  });
+
   it("publish", async () => {
     const { server, socket } = client();
     server.answers["room:publish"] = () => ok({ epoch: "e", offset: 3 });
