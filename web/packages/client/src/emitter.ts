@@ -1,9 +1,7 @@
 import type { Unsubscribe } from "./types.js";
 
-type Handler = (...args: any[]) => unknown;
-
-/** Calls a function of the user's. What it throws is reported as uncaught, and stops nobody else. */
-export function safely(fn: Handler, ...args: unknown[]): void {
+/** Runs a user's callback. What it throws is reported as uncaught, and stops nobody else. */
+export function safely<A extends unknown[]>(fn: (...args: A) => unknown, ...args: A): void {
   try {
     fn(...args);
   } catch (e) {
@@ -13,35 +11,37 @@ export function safely(fn: Handler, ...args: unknown[]): void {
   }
 }
 
-/** Handlers by key, called in the order in which they were added. */
-export class Handlers {
-  #map = new Map<string, Set<{ fn: Handler; once: boolean | undefined }>>();
+/** Handlers by event name. */
+export class Emitter<M> {
+  readonly #handlers = new Map<keyof M, Set<{ fn: (...args: any[]) => unknown; once: boolean | undefined }>>();
 
-  add(key: string, fn: Handler, once?: boolean): Unsubscribe {
-    const h = { fn, once };
-    let set = this.#map.get(key);
-    if (!set) this.#map.set(key, (set = new Set()));
-    set.add(h);
-    return () => void set.delete(h);
+  /** A handler that is added twice is called twice. */
+  on<K extends keyof M>(event: K, fn: (payload: M[K], ...more: any[]) => unknown, once?: boolean): Unsubscribe {
+    const all = this.#handlers.get(event) ?? new Set();
+    this.#handlers.set(event, all);
+    const entry = { fn, once };
+    all.add(entry);
+    return () => void all.delete(entry);
   }
 
-  /** Without `fn`: all of that key. */
-  off(key: string, fn?: Handler): void {
-    for (const h of this.#map.get(key) ?? []) if (!fn || h.fn === fn) this.#map.get(key)!.delete(h);
+  /** Takes a handler of an event back; without one all of them. */
+  off(event: keyof M, fn?: (...args: any[]) => unknown): void {
+    const all = this.#handlers.get(event);
+    for (const entry of all ?? []) if (!fn || entry.fn === fn) all!.delete(entry);
   }
 
-  /** Takes all out, also those that are being called. */
-  clear(): void {
-    for (const key of this.#map.keys()) this.off(key);
-  }
-
-  /** One that is taken out meanwhile is not called, nor is one that is added. */
-  call(key: string, ...args: unknown[]): void {
-    const set = this.#map.get(key);
-    for (const h of [...(set ?? [])]) {
-      if (!set!.has(h)) continue;
-      if (h.once) set!.delete(h);
-      safely(h.fn, ...args);
+  /** Calls the handlers in their order, but not those that an earlier one has taken back. */
+  emit<K extends keyof M>(event: K, ...args: [payload: M[K], ...more: unknown[]]): void {
+    const all = this.#handlers.get(event);
+    for (const entry of [...(all ?? [])]) {
+      if (!all!.has(entry)) continue;
+      if (entry.once) all!.delete(entry);
+      safely(entry.fn, ...args);
     }
+  }
+
+  /** Takes all handlers back. */
+  clear(): void {
+    this.#handlers.forEach((all) => all.clear());
   }
 }

@@ -1,6 +1,6 @@
 import { sleep, until } from "../abort.js";
 import { codes, type Code } from "../codes.js";
-import { Handlers, safely } from "../emitter.js";
+import { Emitter, safely } from "../emitter.js";
 import { HoldfastError, signedOut } from "../errors.js";
 import { createHttp, type OwnCall } from "../http/http.js";
 import type { Platform } from "../platform.js";
@@ -53,7 +53,7 @@ export class AuthManager implements TokenSource {
   readonly #platform: Platform | undefined;
   readonly #own: OwnCall;
   readonly #key: string;
-  readonly #events = new Handlers();
+  readonly #events = new Emitter<AuthEvents & { change: void }>();
   #tabs: Tabs | undefined;
   #storage: Storage | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -191,19 +191,19 @@ export class AuthManager implements TokenSource {
   }
 
   on<K extends keyof AuthEvents>(event: K, handler: (payload: AuthEvents[K]) => void): Unsubscribe {
-    const off = this.#events.add(event, handler);
+    const off = this.#events.on(event, handler);
     this.#start();
     const early = this.#early;
     if (event === "error" && early) {
       this.#early = undefined;
-      queueMicrotask(() => this.#events.call("error", early));
+      queueMicrotask(() => this.#events.emit("error", early));
     }
     return off;
   }
 
   /** Calls a listener at each change of `getSnapshot()`. */
   subscribe(listener: () => void): Unsubscribe {
-    const off = this.#events.add("change", listener);
+    const off = this.#events.on("change", listener);
     this.#start();
     return off;
   }
@@ -251,7 +251,7 @@ export class AuthManager implements TokenSource {
 
   #fail(error: unknown): void {
     const payload = { error: error instanceof Error ? error : new Error(String(error)), source: "self" as Source };
-    if (this.#tabs) this.#events.call("error", payload);
+    if (this.#tabs) this.#events.emit("error", payload);
     else this.#early = payload;
   }
 
@@ -384,8 +384,8 @@ export class AuthManager implements TokenSource {
     // What another tab has put into the storage that both have stays as it is: it may be newer by now.
     if (own || !shared) this.#write();
     if (own) this.#tabs?.post({ kind: next ? "look" : "out", was, session: shared ? undefined : next });
-    if (next || was) this.#events.call(event, payload);
-    this.#events.call("change");
+    if (next || was) this.#events.emit(event, payload as any);
+    this.#events.emit("change", undefined);
     this.#tick();
   }
 
@@ -412,7 +412,7 @@ export class AuthManager implements TokenSource {
       const left = idle - (now - this.#activeAt);
       if (left <= 0) {
         this.#idleTold = true;
-        this.#events.call("inactivity-timeout", { source: "self" });
+        this.#events.emit("inactivity-timeout", { source: "self" });
       } else waits.push(left);
       if (this.#activeAt > this.#sharedAt) {
         const rest = idle / 10 - (now - this.#sharedAt);
@@ -521,7 +521,7 @@ export class AuthManager implements TokenSource {
   #end(error: HoldfastError, land?: Flight["land"]): void {
     const held = this.#held;
     const generation = this.#generation;
-    if (held && land) this.#events.call("refresh-failed", { error, source: "self" });
+    if (held && land) this.#events.emit("refresh-failed", { error, source: "self" });
     land?.(error);
     // Somebody may have signed in when he was told.
     if (generation === this.#generation) this.#become("sign-out", undefined, { source: "self", error });

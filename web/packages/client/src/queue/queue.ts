@@ -1,7 +1,8 @@
-import { HoldfastError, type ErrorCode } from "../errors.js";
+import { reason as canceled, sleep, until } from "../abort.js";
+import { HoldfastError, signedOut, type ErrorCode } from "../errors.js";
 import type { DeadItem, EmitOptions, QueueConfig, QueueItem } from "../types.js";
 import { part } from "../surroundings.js";
-import { canceled, type Core, type Link } from "../socket/link.js";
+import { type Core, type Link } from "../socket/link.js";
 import { decoder, type Binary, type Frames } from "../socket/parser.js";
 import { actionOf, known, local, unwrap } from "../socket/refusal.js";
 import { newId } from "./id.js";
@@ -48,7 +49,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
   const tab = newId(now());
   const waiters = new Map<string, Waiter>();
   const withdrawn = new Set<string>(); // and perhaps still there
-  let wake = new Set<() => void>();
+  let wake: (() => void)[] = [];
   let items: QueueItem[] = [];
   let dead: DeadItem[] = [];
   let last: QueueState | undefined;
@@ -89,7 +90,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
     items = state.items.map(({ bytes: _, ...item }) => item);
     dead = state.dead.map((d) => ({ item: d.item, error: local(d.code as ErrorCode, d.message, true) }));
     const waiting = wake;
-    wake = new Set();
+    wake = [];
     for (const fn of waiting) fn();
     host.changed();
   };
@@ -107,36 +108,20 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
     };
 
   // Waits for a change; not for ever, where other tabs can't tell.
-  const next = (link: Link) =>
-    new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        link.signal.removeEventListener("abort", done);
-        wake.delete(done);
-        resolve();
-      };
-      const timer = !bus && factory ? setTimeout(() => void look().then(done), 1000) : undefined;
-      link.signal.addEventListener("abort", done);
-      wake.add(done);
-    });
+  const next = async (link: Link) => {
+    const change = new Promise<void>((r) => wake.push(r));
+    const poll = !bus && factory ? sleep(1000).then(look) : change;
+    await until(Promise.race([change, poll]), link.signal).catch(() => {});
+  };
 
-  const pause = (link: Link, ms: number) =>
-    new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        link.signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      link.signal.addEventListener("abort", done);
-    });
+  const pause = (link: Link, ms: number) => sleep(ms, link.signal).catch(() => {});
 
   const sender = async (): Promise<string> => {
     const user = core.who();
     if (user) return user;
     if (user === undefined && seen !== undefined) return seen;
     const token = await source?.getAccessToken();
-    if (source && token === null) throw local("SIGNED_OUT", "no token", true);
+    if (source && token === null) throw signedOut();
     const sub = user === "" ? "" : subject(token);
     if (sub === undefined) throw local("NOT_CONNECTED", "connect first: whose event is it?");
     return sub;

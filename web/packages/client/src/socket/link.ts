@@ -1,5 +1,6 @@
 import type { Action } from "../codes.js";
-import { HoldfastError } from "../errors.js";
+import { reason as canceled, sleep } from "../abort.js";
+import { HoldfastError, signedOut } from "../errors.js";
 import type { EmitOptions, RealtimeSocket } from "../types.js";
 import type { SocketDeps } from "./deps.js";
 import { decoder, encode, type Frame, type Packet } from "./parser.js";
@@ -64,10 +65,6 @@ export interface Link {
   end: (error: HoldfastError, action?: Action, uncoded?: boolean) => void;
 }
 
-/** What an AbortSignal's end means to its caller. */
-export const canceled = (signal: AbortSignal): HoldfastError =>
-  local(signal.reason?.name === "TimeoutError" ? "TIMEOUT" : "CANCELED", "aborted", true, signal.reason);
-
 /** Begins an attempt; `done` hears once how it, or its connection, ended. */
 export function openLink(
   core: Core,
@@ -94,7 +91,7 @@ export function openLink(
   let greet!: () => void;
   let greeting: ReturnType<typeof setTimeout> | undefined;
   const { connectTimeout = 20_000, ackTimeout = 30_000 } = config;
-  let watch = setTimeout(() => end(local("TIMEOUT", "not let in in time")), connectTimeout);
+  let watch = setTimeout(() => end(local("TIMEOUT", "Not let in in time")), connectTimeout);
 
   const open = async () => {
     let auth: Record<string, unknown> | undefined;
@@ -107,7 +104,7 @@ export function openLink(
           if (p) await source.refused(p[0]!, p[1], signal);
           refused.pending = undefined;
           link.token = await source.getAccessToken(signal);
-          if (link.token === null) throw local("SIGNED_OUT", "no token", true);
+          if (link.token === null) throw signedOut();
         }
       } while (user !== core.who() && !signal.aborted); // the token and the user belong together
       link.told = user !== undefined;
@@ -144,7 +141,7 @@ export function openLink(
     greet();
     wire?.close();
     core.down(link);
-    for (const fn of acks.values()) fn(local("CONNECTION_LOST", "no ack before the connection ended"));
+    for (const fn of acks.values()) fn(local("CONNECTION_LOST", "No ack before the end"));
     done({
       error: closing ?? error,
       action: closing ? actionOf(closing) : action,
@@ -155,11 +152,11 @@ export function openLink(
 
   const alive = () => {
     clearTimeout(watch);
-    watch = setTimeout(() => end(local("TIMEOUT", "no ping")), patience);
+    watch = setTimeout(() => end(local("TIMEOUT", "No ping")), patience);
   };
 
   const bad = (): never => {
-    throw local("PROTOCOL_ERROR", "bad packet");
+    throw local("PROTOCOL_ERROR", "Bad packet");
   };
 
   const take = (frame: string | ArrayBuffer, auth: unknown) => {
@@ -181,7 +178,7 @@ export function openLink(
       else if (type === "2") {
         if (link.live) alive();
         wire!.send(["3" + rest]);
-      } else if (type === "1") end(local("CONNECTION_LOST", "the server ended the session"));
+      } else if (type === "1") end(local("CONNECTION_LOST", "The server ended it"));
       else if (type !== "3" && type !== "6") bad();
     } catch (e) {
       end(asError(e));
@@ -194,10 +191,10 @@ export function openLink(
     if (type === 4) {
       const error = connectError(data);
       end(error, actionOf(error));
-    } else if (type === 1) end(local("CONNECTION_LOST", "the server said goodbye", true), "stop");
+    } else if (type === 1) end(local("CONNECTION_LOST", "The server ended it", true), "stop");
     else if (type === 0) {
       if (link.live) return;
-      if (link.told && core.who() !== link.user) return end(local("SIGNED_OUT", "another user has signed in"));
+      if (link.told && core.who() !== link.user) return end(local("SIGNED_OUT", "Another user signed in"));
       link.live = now() || 1;
       alive();
       greeting = setTimeout(greet, 1000); // a Holdfast server says auth:session at once
@@ -212,11 +209,11 @@ export function openLink(
   const event = (args: any[], id: number | undefined) => {
     const [name, data] = args;
     if (name === "auth:session" && typeof data?.connection === "string") {
-      if (link.sending && !link.session) return end(local("CONNECTION_LOST", "the server said too late who it is"));
+      if (link.sending && !link.session) return end(local("CONNECTION_LOST", "Greeted too late"));
       link.session = data;
       core.session(link);
     } else if (name === "auth:expiring")
-      link.renew(refusal(/^perm/.test(data?.reason) ? "PERMISSION_VERSION_STALE" : "TOKEN_EXPIRED", "to be renewed"));
+      link.renew(refusal(/^perm/.test(data?.reason) ? "PERMISSION_VERSION_STALE" : "TOKEN_EXPIRED", "Renew"));
     else if (name === "auth:closing" && known(data?.code)) closing = refusal(data.code, data.message, data);
     greet();
     if (!signal.aborted) core.event(link, args, id);
@@ -239,7 +236,7 @@ export function openLink(
       } catch (e) {
         const error = asError(e);
         if (error.final || tries > 2) break; // the server closes it, and the rules decide
-        await new Promise((r) => setTimeout(r, core.backoff(++tries, error)));
+        await sleep(core.backoff(++tries, error), signal).catch(() => {});
       }
     }
     refreshing = false;
@@ -263,7 +260,7 @@ export function openLink(
       const sizes = frames.map((f) => size(f, most) * (polling && f !== frames[0] ? 1.34 : 1)); // base64
       // Any Socket.IO server bounds each frame, or a request's body, Holdfast a packet as a whole.
       const total = link.session || polling ? sizes.reduce((a, b) => a + b) : Math.max(...sizes);
-      if (most && total > most) throw local("MESSAGE_TOO_LARGE", `${total} bytes, the server takes ${most}`, true);
+      if (most && total > most) throw local("MESSAGE_TOO_LARGE", `${total} bytes, the server takes ${most}`);
       wire!.send(frames);
     },
     ask: (args, { signal: caller, timeout = ackTimeout } = {}) =>
@@ -277,11 +274,11 @@ export function openLink(
           else resolve(answer!);
         };
         const abort = () => settle(canceled(caller!));
-        if (signal.aborted) return reject(local("NOT_CONNECTED", "not connected"));
+        if (signal.aborted) return reject(local("NOT_CONNECTED", "Not connected"));
         if (caller?.aborted) return reject(canceled(caller));
         link.send(2, args, id);
         acks.set(id, settle);
-        const timer = setTimeout(() => settle(local("TIMEOUT", "no ack")), timeout);
+        const timer = setTimeout(() => settle(local("TIMEOUT", "No ack")), timeout);
         caller?.addEventListener("abort", abort);
       }),
     renew(reason) {
@@ -297,10 +294,10 @@ export function openLink(
       await link.greeted;
       if (signal.aborted || link.renew()) return;
       const token = await source!.getAccessToken(signal).catch(() => null);
-      if (token && token !== link.token) end(local("CONNECTION_LOST", "reconnecting with a new token"));
+      if (token && token !== link.token) end(local("CONNECTION_LOST", "There is a new token"));
     },
     check() {
-      if (patience && now() - heard > patience) end(local("TIMEOUT", "no ping"));
+      if (patience && now() - heard > patience) end(local("TIMEOUT", "No ping"));
     },
     end,
   };

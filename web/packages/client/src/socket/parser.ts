@@ -42,10 +42,10 @@ export function encode(type: number, ns: string, id?: number, data?: unknown): F
       return value;
     });
   } catch (e) {
-    throw local("INVALID_ARGUMENT", "no JSON, or too deep", true, e);
+    throw local("INVALID_ARGUMENT", "no JSON, or too deep", undefined, e);
   }
   const n = found.length;
-  if (n > 16 || (n && forged)) throw local("INVALID_ARGUMENT", "too many attachments, or a forged one", true);
+  if (n > 16 || (n && forged)) throw local("INVALID_ARGUMENT", "too many attachments, or a forged one");
   return [`4${n ? `${type + 3}${n}-` : type}${ns === "/" ? "" : ns + ","}${id ?? ""}${text ?? ""}`, ...found];
 }
 
@@ -66,7 +66,7 @@ export function decoder(
   let size: number;
 
   const bad = (): never => {
-    throw local("PROTOCOL_ERROR", "bad packet");
+    throw local("PROTOCOL_ERROR", "Bad packet");
   };
   const grow = (n: number) => {
     size += n;

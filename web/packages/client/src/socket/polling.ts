@@ -1,7 +1,7 @@
-import type { Code } from "../codes.js";
-import { part } from "../surroundings.js";
+import { refusal } from "../http/refusal.js";
+import { clock, part } from "../surroundings.js";
 import type { Frame } from "./parser.js";
-import { actionOf, known, local, refusal } from "./refusal.js";
+import { actionOf, local } from "./refusal.js";
 import type { Wire, WireOptions } from "./wire.js";
 
 const SEPARATOR = "\x1e";
@@ -63,14 +63,9 @@ export function openPolling({ url, platform, credentials, frame, closed }: WireO
 
   // A proxy answers without a code, of which the status says something.
   const refused = async (r: Response) => {
-    const body = await r.json().catch(() => ({}));
-    const code = body?.code;
-    const named = known(code);
-    const error = refusal(named ? code : codeOf(r.status), body?.error, {
-      retryAfter: r.headers.get("Retry-After"),
-      ...body,
-    });
-    end(error, actionOf(error), !named);
+    const body = await r.text();
+    const error = refusal(r, body, "Polling", clock(platform));
+    end(error, actionOf(error), !new RegExp(`"code"\\s*:\\s*"${error.code}"`).test(body));
   };
 
   const flush = async () => {
@@ -115,19 +110,6 @@ export function openPolling({ url, platform, credentials, frame, closed }: WireO
     },
   };
 }
-
-const codeOf = (status: number): Code =>
-  (
-    ({
-      401: "UNAUTHENTICATED",
-      403: "FORBIDDEN",
-      404: "NOT_FOUND",
-      410: "NOT_FOUND",
-      413: "MESSAGE_TOO_LARGE",
-      429: "RATE_LIMITED",
-      503: "GOING_AWAY",
-    }) as Record<number, Code>
-  )[status] ?? (status < 400 || status > 499 || status === 408 || status === 425 ? "INTERNAL" : "INVALID_ARGUMENT");
 
 /** The bytes of a base64 text; throws for what is none. */
 export function bytes(text: string): ArrayBuffer {

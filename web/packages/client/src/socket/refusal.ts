@@ -8,17 +8,15 @@ export const actionOf = (error: HoldfastError): Action => (codes[error.code as C
 export const known = (code: unknown): code is Code => typeof code === "string" && Object.hasOwn(codes, code);
 
 /** An error that this side found. */
-export const local = (code: ErrorCode, message: string, final = false, cause?: unknown): HoldfastError =>
-  new HoldfastError(code, message, { final, cause });
+export const local = (code: ErrorCode, message: string, final?: boolean, cause?: unknown): HoldfastError =>
+  new HoldfastError(code, message, { ...(final && { final }), cause });
 
 /** A refusal that came from the server; `more` is whatever object carried it. */
 export function refusal(code: Code, message: unknown, more?: any): HoldfastError {
-  const action = codes[code][2];
   const wait = +more?.retryAfter;
   return new HoldfastError(code, typeof message === "string" ? message : code, {
     ...(wait > 0 && { retryAfter: Math.min(wait, 3600) }), // nobody is sent away for longer than an hour
     details: more?.details,
-    final: action !== "wait" && action !== "reconnect",
   });
 }
 

@@ -1,13 +1,13 @@
+import { Emitter } from "../emitter.js";
 import type { HoldfastError } from "../errors.js";
 import type { EventMeta, JoinOptions, Position, Present, PresenceEvent, Room } from "../types.js";
-import { Handlers } from "./handlers.js";
 import type { Core, Link } from "./link.js";
 import { actionOf, local, refusalOf, unwrap } from "./refusal.js";
 
 type Timer = ReturnType<typeof setTimeout>;
 
 interface Holder {
-  handlers: Handlers;
+  handlers: Emitter<any>;
   gone: boolean;
   resolve: (p: Position) => void;
   reject: (e: HoldfastError) => void;
@@ -63,8 +63,8 @@ export function createRooms(core: RoomsCore) {
   const leaving = new Set<string>(); // rooms whose leaving the server has not seen
   let link: Link | undefined;
 
-  const tell = (r: Shared, key: string, ...args: unknown[]) => {
-    for (const h of [...r.holders]) h.handlers.call(key, ...args);
+  const tell = (r: Shared, key: string, ...args: [any, ...unknown[]]) => {
+    for (const h of [...r.holders]) h.handlers.emit(key, ...args);
   };
 
   const ask = (r: Shared) => {
@@ -90,7 +90,7 @@ export function createRooms(core: RoomsCore) {
   const joined = (l: Link, r: Shared, ack: any, error?: HoldfastError) => {
     if (link !== l || rooms.get(r.name) !== r || !r.asked) return; // left, or asked anew, meanwhile
     r.asked = false;
-    if (!error && !ack?.epoch) error = local("PROTOCOL_ERROR", "the server gave no position", true);
+    if (!error && !ack?.epoch) error = local("PROTOCOL_ERROR", "The server gave no position");
     if (error) refused(l, r, error);
     else {
       r.member = r.settled = true;
@@ -192,7 +192,7 @@ export function createRooms(core: RoomsCore) {
     let r = rooms.get(name)!;
     if (!r)
       rooms.set(name, (r = { name, holders: [], at: o.since, tries: 0, typed: 0, typers: new Map(), present: [], signals: new Map() }));
-    const handlers = new Handlers();
+    const handlers = new Emitter<any>();
     const h = { handlers, gone: false } as Holder;
     const first = new Promise<Position>((resolve, reject) => Object.assign(h, { resolve, reject }));
     first.catch(() => {}); // onLeft tells it too
@@ -203,8 +203,8 @@ export function createRooms(core: RoomsCore) {
     }
     if (r.member) h.resolve(r.at!);
     else ask(r);
-    const gone = () => local("LEFT", `room ${name} was left`, true);
-    const on = (key: string) => (fn: (...args: any[]) => void) => handlers.add(key, fn);
+    const gone = () => local("LEFT", "The room was left", true);
+    const on = (key: string) => (fn: (...args: any[]) => void) => handlers.on(key, fn);
     const room: Room = {
       name,
       joined: first,
@@ -214,13 +214,13 @@ export function createRooms(core: RoomsCore) {
       get present() {
         return r.present;
       },
-      on: (event, fn) => handlers.add(event, fn),
+      on: (event, fn) => handlers.on(event, fn),
       onAny: on(ANY),
       onReset: on(RESET),
       onLeft: on(LEFT),
       onPresence: on(PRESENCE),
       onTyping: on(TYPING),
-      onSignal: (event, fn) => handlers.add(SIGNAL + event, fn),
+      onSignal: (event, fn) => handlers.on(SIGNAL + event, fn),
       publish: (event, data, options) => core.publish(name, event, data, options),
       signal(event, data, key) {
         if (h.gone || !r.member) return;
@@ -271,7 +271,7 @@ export function createRooms(core: RoomsCore) {
     const changed = owner !== user && !!owner;
     if (user) {
       owner = user;
-      if (changed) for (const r of rooms.values()) expel(r, local("SIGNED_OUT", "another user has signed in", true));
+      if (changed) for (const r of rooms.values()) expel(r, local("SIGNED_OUT", "Another user signed in", true));
     }
     return changed && !!user;
   };

@@ -1,3 +1,5 @@
+import { reason as canceled } from "../abort.js";
+import { Emitter, safely } from "../emitter.js";
 import { HoldfastError } from "../errors.js";
 import type {
   ConnectionState,
@@ -11,8 +13,7 @@ import type {
 import { clock, part, random } from "../surroundings.js";
 import type { Queue } from "../queue/queue.js";
 import type { SocketDeps } from "./deps.js";
-import { Handlers, safely } from "./handlers.js";
-import { canceled, openLink, type Ending, type Link, type Refused } from "./link.js";
+import { openLink, type Ending, type Link, type Refused } from "./link.js";
 import { encode } from "./parser.js";
 import { local, unwrap } from "./refusal.js";
 import { createRooms, type RoomsCore } from "./rooms.js";
@@ -36,7 +37,7 @@ const QUEUE = "\0q";
 export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): RealtimeSocket<E> {
   const { config, source, platform } = deps;
   const { minBackoff = 1000, maxBackoff = 30_000, transports = ["websocket", "polling"] } = config;
-  const handlers = new Handlers();
+  const handlers = new Emitter<any>();
   const none: never[] = []; // always the same, as a snapshot must be
   const answers = new Map<string, (data: any) => unknown>();
   let state: ConnectionState = { state: "disconnected", connected: false, connecting: false, final: true };
@@ -50,7 +51,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
 
   const set = (name: SocketState, error?: HoldfastError, final = false) => {
     state = { state: name, connected: name === "connected", connecting: name === "connecting", final, ...(error && { error }) };
-    handlers.call(STATE);
+    handlers.emit(STATE, state);
   };
   const ceiling = (attempts: number) => Math.min(minBackoff * 2 ** Math.max(attempts - 1, 0), maxBackoff);
 
@@ -76,7 +77,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     session(l) {
       if (core.who() !== undefined) return;
       l.user = l.session!.user?.id ?? "";
-      if (rooms.own(l.user)) l.end(local("SIGNED_OUT", "it was asked for the other's rooms"));
+      if (rooms.own(l.user)) l.end(local("SIGNED_OUT", "Another user signed in"));
     },
     current: () => (up?.told && core.who() !== up.user ? undefined : up),
     event(l, [name, ...args], id) {
@@ -86,8 +87,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       safely(() => (pass = config.onReceive?.(name, args)));
       if (pass === null) return;
       args = (pass as unknown[] | undefined) ?? args;
-      handlers.call(ANY, name, args);
-      handlers.call(name, args[0], (args[1] as any)?.room ? args[1] : {});
+      handlers.emit(ANY, name, args);
+      handlers.emit(name, args[0], (args[1] as any)?.room ? args[1] : {});
       tell(args[0]);
       if (id !== undefined && answers.has(name)) void answer(l, id, answers.get(name)!, args[0]);
     },
@@ -115,7 +116,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
 
   const needed = (): Link => {
     const l = core.current();
-    if (!l) throw local("NOT_CONNECTED", "not connected");
+    if (!l) throw local("NOT_CONNECTED", "Not connected");
     return l;
   };
 
@@ -142,8 +143,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     const host = {
       core,
       config: config.queue === true ? {} : config.queue,
-      dead: (d: DeadItem) => handlers.call(DEAD, d),
-      changed: () => handlers.call(QUEUE),
+      dead: (d: DeadItem) => handlers.emit(DEAD, d),
+      changed: () => handlers.emit(QUEUE, queue),
       report,
     };
     return (loading ??= import("../queue/queue.js")
@@ -152,7 +153,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
         (q) => (queue = q),
         (e) => {
           loading = undefined;
-          throw local("QUEUE_FULL", "the queue can't be loaded", false, e);
+          throw local("QUEUE_FULL", "The queue can't be loaded", false, e);
         },
       ));
   };
@@ -166,7 +167,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   const look = () => {
     const changed = rooms.own(core.who() ?? "");
     if (up?.told) {
-      if (core.who() !== up.user) up.end(local("SIGNED_OUT", "another user has signed in"));
+      if (core.who() !== up.user) up.end(local("SIGNED_OUT", "Another user signed in"));
       else void up.takeNew();
     } else void up?.takeNew();
     if (changed) run?.hurry(true);
@@ -249,7 +250,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
         source.on("sign-in", look),
         source.on("refresh", look),
         source.on("sign-out", (e) =>
-          stop(r, local("SIGNED_OUT", "signed out", true, e.error)),
+          stop(r, local("SIGNED_OUT", "Signed out", true, e.error)),
         ),
       );
     attempt();
@@ -262,7 +263,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       !/^[^\p{Cc}]{1,128}$/u.test(event) ||
       /^(connect(_error)?|disconnect(ing)?|newListener|removeListener)$/.test(event)
     )
-      throw local("INVALID_ARGUMENT", `no event name: ${event}`, true);
+      throw local("INVALID_ARGUMENT", `No event name: ${event}`);
     source?.touch?.();
     const args = data === undefined ? [] : [data];
     const changed = config.onSend?.(event, args);
@@ -292,13 +293,13 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
           if (mine) stop(r, error);
           reject(error);
         };
-        const off = handlers.add(STATE, look);
+        const off = handlers.on(STATE, look);
         signal?.addEventListener("abort", abort);
         look();
       }),
     close() {
       if (state.state === "closed") return;
-      const error = local("CLOSED", "closed", true);
+      const error = local("CLOSED", "Closed", true);
       up?.send(1);
       stop(run, error, "closed");
       queue?.closed(error);
@@ -306,11 +307,11 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     get state() {
       return state;
     },
-    subscribe: (fn) => handlers.add(STATE, fn),
-    on: (event, fn) => handlers.add(event, fn),
-    once: (event, fn) => handlers.add(event, fn, true),
+    subscribe: (fn) => handlers.on(STATE, fn),
+    on: (event, fn) => handlers.on(event, fn),
+    once: (event, fn) => handlers.on(event, fn, true),
     off: (event, fn) => handlers.off(event, fn),
-    onAny: (fn) => handlers.add(ANY, fn),
+    onAny: (fn) => handlers.on(ANY, fn),
     handle(event, fn) {
       answers.set(event, fn);
       return () => void (answers.get(event) === fn && answers.delete(event));
@@ -324,7 +325,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     },
     async emitAck(event, data, options = {}) {
       const args = outgoing(event, data);
-      if (!args) throw local("CANCELED", "dropped by onSend", true);
+      if (!args) throw local("CANCELED", "Dropped by onSend", true);
       if (config.queue && !options.volatile) return queued(args, options, true);
       return unwrap(await needed().ask(args, options));
     },
@@ -339,10 +340,10 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     get dead() {
       return queue?.dead ?? none;
     },
-    onDead: (fn) => handlers.add(DEAD, fn),
+    onDead: (fn) => handlers.on(DEAD, fn),
     subscribeQueue(fn) {
       useQueue()?.catch(report);
-      return handlers.add(QUEUE, fn);
+      return handlers.on(QUEUE, fn);
     },
   };
   return socket;

@@ -1,1 +1,0 @@
-export { Handlers, safely } from "../emitter.js";
