@@ -17,7 +17,7 @@ function match(pattern: string, verbs: Verb[], room: string): Match | undefined 
   const denies = pattern.startsWith("!");
   const text = denies ? pattern.slice(1) : pattern;
   const parts = text.split(/(\*\*|\*)/);
-  const expression = parts.map((p) => (p === "**" ? "[^]*" : p === "*" ? "[^:]*" : p.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")));
+  const expression = parts.map((p) => (p === "**" ? "[^]*" : p === "*" ? "[^:]*" : p.replace(/[\\^$.+?()[\]{}|]/g, "\\$&")));
   if (!new RegExp(`^${expression.join("")}$`, "u").test(room)) return undefined;
   const count = (s: string) => parts.filter((p) => p === s).length;
   const doubles = count("**");
