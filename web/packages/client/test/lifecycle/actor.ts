@@ -16,6 +16,8 @@ export interface Outcome {
 /** The key in the storage where a client keeps its tokens. */
 const tokenKey = "holdfast:tokens";
 
+const withoutCode = ["NETWORK", "CONNECTION_LOST", "TIMEOUT"];
+
 /** What the files call an error. */
 export function errorName(e: unknown): string {
   if (e === undefined) return "";
@@ -86,11 +88,15 @@ export class Actor {
   }
 
   #listen(): void {
+    let before = "";
     this.socket.subscribe(() => {
       const { state, final, error } = this.socket.state;
-      const word = state === "disconnected" && final ? "stopped" : state;
-      const code = errorName(error);
-      this.changes.push(code && code !== "NETWORK" ? `${word} ${code}` : word);
+      // What the network did has no code, and whoever has closed it knows why.
+      const reason = state === "closed" || !error || withoutCode.includes(error.code) ? "" : ` ${errorName(error)}`;
+      // Here `connecting` begins with the wait for the attempt: one change tells of both.
+      if (before === "connected" && state === "connecting") this.changes.push(`disconnected${reason}`, "connecting");
+      else this.changes.push((state === "disconnected" && final ? "stopped" : state) + reason);
+      before = state;
     });
     this.socket.onAny((event, args) => {
       if (event.startsWith("auth:")) return;
@@ -181,8 +187,8 @@ export class Actor {
   async #join(name: string): Promise<void> {
     const room = this.socket.join(name);
     room.onReset(() => this.received.push([name, "reset", null]));
-    room.onLeft((e) => this.received.push([name, "left", errorName(e)]));
     await room.joined;
+    room.onLeft((e) => this.received.push([name, "left", errorName(e)])); // before that it was not there to leave
     this.#rooms.set(name, [...(this.#rooms.get(name) ?? []), room]);
   }
 
