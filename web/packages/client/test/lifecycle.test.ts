@@ -16,6 +16,9 @@ const waiting: Record<string, string[]> = {
 };
 const played = 60;
 
+// Of the client's random waits: another one is another run.
+const seed = Number(process.env["LIFECYCLE_SEED"] ?? 1);
+
 const left: Record<string, string[]> = {};
 let files = 0;
 
@@ -35,7 +38,7 @@ for (const file of readdirSync(folder).filter((f) => f.endsWith(".json"))) {
   describe(name, () => {
     for (const [of, scenario] of cases) {
       test(of || scenario.name, async () => {
-        const stage = new Stage(scenario);
+        const stage = new Stage(scenario, seed);
         const faults = await stage.play();
         await stage.end();
         expect(faults).toEqual([]);

@@ -127,8 +127,11 @@ export class Stage {
         return some(server.close(s.status!, code));
       case "end":
         return some(server.end(code as Code));
-      case "vanish":
-        return some(server.vanish(s.how as "cut"));
+      case "vanish": {
+        const { how = "cut" } = s;
+        if (how !== "cut" && how !== "midFrame" && how !== "silent") throw new Error(`unknown: vanish ${how}`);
+        return some(server.vanish(how));
+      }
       case "stop":
         return server.stop({ wipe: s.how === "wipe" });
       case "start":
