@@ -47,11 +47,9 @@ const historyCount = 1_000;
 const historyAge = 600_000; // ms
 const leaveDelay = 5_000; // ms
 
-const shown = (p: Presence, data = p.data) => ({
-  id: p.user.id,
-  ...(p.user.name && { name: p.user.name }),
-  ...(data !== undefined && { data }),
-});
+const named = ({ id, name }: User) => ({ id, ...(name && { name }) });
+
+const shown = ({ user, data }: Presence) => ({ ...named(user), ...(data !== undefined && { data }) });
 
 /** The rooms: their order, history, members and presence (docs/protocol.md §4 and §7). */
 export class Hub {
@@ -131,7 +129,7 @@ export class Hub {
     const offset = events.length === limit ? events.at(-1)!.meta.offset : room.offset;
     return {
       events: events.map(({ event, data, meta }) => ({ type: "event", event, data, ...meta })),
-      epoch: room.epoch, offset, ...(since && { recovered: found !== undefined }),
+      epoch: room.epoch, offset, recovered: found !== undefined,
     };
   }
 
@@ -196,7 +194,7 @@ export class Hub {
     } else if (p?.members.delete(m) && p.members.size === 0) {
       p.leaving = setTimeout(() => {
         room.present.delete(p.user.id);
-        this.#tell(room, p.user.id, "presence:leave", shown(p, undefined));
+        this.#tell(room, p.user.id, "presence:leave", named(p.user));
       }, leaveDelay);
     }
   }
@@ -239,8 +237,8 @@ export class Hub {
 
   typing(m: Member, name: unknown): void {
     const room = this.#ofMember(m, name);
-    const user = { id: m.user.id, ...(m.user.name && { name: m.user.name }) };
-    for (const other of room.members) if (other.user.id !== m.user.id) other.emit("user_typing", { room: room.name, user });
+    const payload = { room: room.name, user: named(m.user) };
+    for (const other of room.members) if (other.user.id !== m.user.id) other.emit("user_typing", payload);
   }
 
   signal(m: Member, name: unknown, event: unknown, data: unknown, key?: unknown): void {

@@ -41,17 +41,27 @@ export function encode(p: Packet): Frame[] {
   return [`4${type}${namespace}${p.id ?? ""}${data}`, ...parts];
 }
 
-/** Puts binary parts in their places. Each is used once. */
-function put(value: any, parts: Uint8Array[], used: Set<number>): any {
-  if (Array.isArray(value)) return value.map((v) => put(v, parts, used));
+/** Puts binary parts in their places; `part` says which. */
+function put(value: any, part: (num: unknown) => Uint8Array): any {
+  if (Array.isArray(value)) return value.map((v) => put(v, part));
   if (!value || typeof value !== "object") return value;
   if (value._placeholder === true) {
-    const { num } = value;
-    if (Object.keys(value).length !== 2 || !Number.isInteger(num) || !parts[num] || used.has(num)) throw broken("a wrong placeholder");
-    used.add(num);
-    return parts[num];
+    if (Object.keys(value).length !== 2) throw broken("a wrong placeholder");
+    return part(value.num);
   }
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, put(v, parts, used)]));
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, put(v, part)]));
+}
+
+/** Throws unless each of so many attachments has one placeholder. */
+function checkPlaceholders(value: unknown, count: number): void {
+  const used = new Set<unknown>();
+  const none = new Uint8Array();
+  put(value, (num) => {
+    if (!Number.isInteger(num) || (num as number) < 0 || (num as number) >= count || used.has(num)) throw broken("a wrong placeholder");
+    used.add(num);
+    return none;
+  });
+  if (used.size !== count) throw broken("an attachment that is not used");
 }
 
 /** Makes packets of frames. What breaks the protocol is thrown as a Refusal. */
@@ -69,7 +79,8 @@ export class Decoder {
     w.parts.push(f);
     if (w.parts.length < w.want) return undefined;
     this.#waiting = undefined;
-    return this.#complete(w.packet, w.parts);
+    w.packet.data = put(w.packet.data, (num) => w.parts[num as number]!);
+    return w.packet;
   }
 
   #text(text: string): Packet | undefined {
@@ -88,21 +99,14 @@ export class Decoder {
         throw broken("the payload is no JSON");
       }
     }
-    if (binary && Number(count) > 0) {
-      this.#waiting = { packet, want: Number(count), parts: [] };
-      return undefined;
-    }
-    return binary ? this.#complete(packet, []) : this.#checked(packet);
+    if (binary) checkPlaceholders(packet.data, Number(count));
+    this.#checked(packet);
+    if (!binary || Number(count) === 0) return packet;
+    this.#waiting = { packet, want: Number(count), parts: [] };
+    return undefined;
   }
 
-  #complete(packet: Packet, parts: Uint8Array[]): Packet {
-    const used = new Set<number>();
-    packet.data = put(packet.data, parts, used);
-    if (used.size !== parts.length) throw broken("an attachment that is not used");
-    return this.#checked(packet);
-  }
-
-  #checked(p: Packet): Packet {
+  #checked(p: Packet): void {
     const named = Array.isArray(p.data) && (typeof p.data[0] === "string" || typeof p.data[0] === "number");
     const right =
       p.type === CONNECT ? p.data === undefined || (typeof p.data === "object" && !Array.isArray(p.data))
@@ -111,6 +115,5 @@ export class Decoder {
       : p.type === ACK ? Array.isArray(p.data) && p.id !== undefined
       : false;
     if (!right) throw broken("a wrong payload");
-    return p;
   }
 }
