@@ -37,7 +37,10 @@ const lastLine = (out) => out.trim().split("\n").at(-1).trim();
 const tests = (out) => /^\s*Tests\s+(.*?)(?: \(\d+\))?$/m.exec(out)?.[1] ?? lastLine(out);
 
 async function package_() {
-  await step("types", () => bin("tsc", "-p", `${client}/tsconfig.test.json`).then(() => "sources and tests are strict"));
+  await step("types", async () => {
+    for (const project of ["test", "compat"]) await bin("tsc", "-p", `${client}/tsconfig.${project}.json`);
+    return "sources and tests are strict";
+  });
   await step("build", () => run("npm", ["run", "build", "--silent", "--workspace", "@holdfast/client"]).then(() => "dist is built"));
   await step("sizes", () => run(process.execPath, [`${web}/scripts/sizes.mjs`]).then(lastLine));
   const place = mkdtempSync(join(tmpdir(), "holdfast-pack-"));

@@ -11,7 +11,8 @@ import type {
   Room,
   Unsubscribe,
 } from "../types.js";
-import { useLatest, useRealtimeClient } from "./providers.js";
+import { useLatest } from "./latest.js";
+import { useRealtimeClient } from "./providers.js";
 import type { Events } from "./types.js";
 
 /** After the microtask: whoever joins in the same commit (StrictMode, another page with the room) keeps it joined. */

@@ -4,7 +4,6 @@ import {
   createElement,
   useContext,
   useEffect,
-  useInsertionEffect,
   useMemo,
   useRef,
   useState,
@@ -14,6 +13,7 @@ import {
 } from "react";
 import { createRealtimeClient, type RealtimeClient } from "../index.js";
 import type { HttpClient, RealtimeClientConfig } from "../types.js";
+import { useLatest } from "./latest.js";
 import type { AuthState, AuthStore, ClientLike, Events, SignIn } from "./types.js";
 
 interface AuthContextValue {
@@ -23,15 +23,6 @@ interface AuthContextValue {
 
 const ClientContext = /* @__PURE__ */ createContext<ClientLike | undefined>(undefined);
 const AuthContext = /* @__PURE__ */ createContext<AuthContextValue | undefined>(undefined);
-
-/** @internal The value of the last render that was shown, for handlers that live longer than a render. */
-export function useLatest<T>(value: T): { readonly current: T } {
-  const ref = useRef(value);
-  useInsertionEffect(() => {
-    ref.current = value;
-  });
-  return ref;
-}
 
 function must<T>(value: T | undefined): T {
   if (!value) throw new Error("No provider above this hook");
