@@ -17,7 +17,7 @@ at_least "${have:-0.0}" 1.26 || fail "Go $have is too old." "Install Go 1.26 or 
 
 command -v node >/dev/null || fail "Node is missing: tests drive the server with the npm socket.io-client." "Install Node 20 or newer (https://nodejs.org/), npm included."
 have=$(node --version); have=${have#v}
-at_least "$have" 20.0 || fail "Node $have is too old." "Install Node 20 or newer (https://nodejs.org/)."
+at_least "$have" 20.19 || fail "Node $have is too old." "Install Node 20.19 or newer (https://nodejs.org/)."
 command -v npm >/dev/null || fail "npm is missing." "It comes with Node from https://nodejs.org/; some systems have it apart: apt-get install npm."
 
 # The race detector is linked with C.
@@ -64,8 +64,17 @@ if ! command -v gnome-keyring-daemon >/dev/null || ! command -v dbus-run-session
     fail "gnome-keyring could not be installed." "Run: sudo apt-get install gnome-keyring dbus"
 fi
 
+# Tests of the browser client open tabs in a real one.
+if ! command -v chromium >/dev/null; then
+  sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo -n"
+  command -v apt-get >/dev/null || fail "Chromium is missing, which the tests of web use." "Install it, and put chromium on PATH."
+  echo "setup: installing chromium (for the tests of web)"
+  { $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 ||
+    fail "Chromium could not be installed." "Run: sudo apt-get install chromium"
+fi
+
 # npm ci empties node_modules first, so the stamp is there only after a whole run.
-for folder in internal/interop examples/better-auth; do
+for folder in internal/interop examples/better-auth web; do
   stamp=$folder/node_modules/.installed
   if [ -f $folder/package-lock.json ] && ! [ $stamp -nt $folder/package-lock.json ]; then
     echo "setup: installing the npm packages of $folder"
