@@ -237,7 +237,10 @@ func TestL18AWatchThatEnds(t *testing.T) {
 // A late answer can't be taken back: told of.
 func TestL05AnAnswerThatStays(t *testing.T) {
 	i := &issuer{slow: time.Second}
-	bubble(t, Config{SignOut: func(_ context.Context, s Session) error {
+	bubble(t, Config{SignOut: func(ctx context.Context, s Session) error {
+		if err := ctx.Err(); err != nil {
+			t.Errorf("no time for the call: %v", err)
+		}
 		if s.Access == "a2" {
 			return io.ErrUnexpectedEOF
 		}

@@ -104,7 +104,7 @@ func TestSession(t *testing.T) {
 	if got.Access != "a" || got.Refresh != "r" || got.Lifetime != time.Hour || got.Expires.Unix() != 1767226500 {
 		t.Errorf("%#v", got)
 	}
-	if got := Session(&oauth2.Token{AccessToken: "a", ExpiresIn: 1 << 62}); got.Lifetime != maxExpiresIn*time.Second {
+	if got := Session(&oauth2.Token{AccessToken: "a", ExpiresIn: 1 << 62}); got.Lifetime != 100*365*24*time.Hour {
 		t.Error(got.Lifetime)
 	}
 	if got := Session(&oauth2.Token{AccessToken: "a", Expiry: time.Now().Add(time.Hour)}); got.Lifetime <= 59*time.Minute || got.Lifetime > time.Hour {
