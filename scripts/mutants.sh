@@ -19,7 +19,7 @@ cd "$work/tree"
 export TMPDIR=$work/tmp GOFLAGS="-vet=off -count=1 -skip=TestL16Killed|TestL17Processes|TestModelOf|TestModelFaults|TestSizeOfAProgram|TestWhatIsLinked|TestTransportCost"
 for package in "$@"; do
   "$work/bin/gremlins" unleash "$package" -E "(^|/)testdata/" --workers "${MUTANTS_WORKERS:-2}" --timeout-coefficient "${MUTANTS_TIMEOUT:-3}" 2>&1 |
-    tee "$work/log" | { grep -E 'LIVED|NOT COVERED|TIMED OUT' || true; }
+    tee "$work/log" | { grep --line-buffered -E 'LIVED|NOT COVERED|TIMED OUT' || true; }
   score=$(grep -E '^(Killed|Timed out|Test efficacy|Mutator coverage)' "$work/log" | tr '\n' ' ')
   [ -n "$score" ] || { cat "$work/log" >&2; exit 1; }
   echo "mutants: $package: $score"
