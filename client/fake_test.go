@@ -154,11 +154,20 @@ func (f *fake) client(cfg Config) *Client {
 	return c
 }
 
+// patient is a context for what a test waits for, and ends after two hours of
+// the fake clock: a client that tries for ever fails the test, and does not hang
+// it.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // connect returns a connected socket.
 func (f *fake) connect(cfg Config) *Socket {
 	f.t.Helper()
 	s := f.client(cfg).Socket()
-	if err := s.Connect(f.t.Context()); err != nil {
+	if err := s.Connect(patient(f.t)); err != nil {
 		f.t.Fatal(err)
 	}
 	return s

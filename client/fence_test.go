@@ -42,7 +42,7 @@ func TestHandshakeRedirects(t *testing.T) {
 			}
 			w.WriteHeader(http.StatusForbidden)
 		}, func(t *testing.T, c *Client) {
-			if err := c.Socket().Connect(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) || calls != test.calls {
+			if err := c.Socket().Connect(patient(t)); err == nil || !strings.Contains(err.Error(), test.want) || calls != test.calls {
 				t.Errorf("%s: %v after %d calls", name, err, calls)
 			}
 		})

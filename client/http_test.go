@@ -400,7 +400,7 @@ func TestL30HandshakeRedirect(t *testing.T) {
 		}
 		http.Redirect(w, r, "http://evil.test/socket.io/", http.StatusTemporaryRedirect)
 	}, func(t *testing.T, c *Client) {
-		if err := c.Socket().Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "307") {
+		if err := c.Socket().Connect(patient(t)); err == nil || !strings.Contains(err.Error(), "307") {
 			t.Error(err)
 		}
 	})

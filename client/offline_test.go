@@ -109,7 +109,7 @@ func mustEmit(t *testing.T, s *Socket, event string, args ...any) {
 
 func mustConnect(t *testing.T, s *Socket) {
 	t.Helper()
-	if err := s.Connect(t.Context()); err != nil {
+	if err := s.Connect(patient(t)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -200,7 +200,7 @@ func TestL62SentAgain(t *testing.T) {
 		mustEmit(t, s, "a", 0)
 		answer := make(chan string)
 		go func() {
-			n, err := EmitAck[int](t.Context(), s, "b", 1)
+			n, err := EmitAck[int](patient(t), s, "b", 1)
 			answer <- fmt.Sprint(n, err)
 		}()
 		synctest.Wait()
@@ -226,7 +226,7 @@ func TestL64QueueFull(t *testing.T) {
 		if err := s.Emit(t.Context(), "b"); !errors.Is(err, ErrQueueFull) {
 			t.Error(err)
 		}
-		if _, err := EmitAck[any](t.Context(), s, "b", nil); !errors.Is(err, ErrQueueFull) {
+		if _, err := EmitAck[any](patient(t), s, "b", nil); !errors.Is(err, ErrQueueFull) {
 			t.Error(err)
 		}
 		if events(q) != "a a a a a" {
@@ -257,7 +257,7 @@ func TestL65Dead(t *testing.T) {
 			mustEmit(t, s, "bad")
 			failed := make(chan error)
 			go func() {
-				_, err := EmitAck[any](t.Context(), s, "bad", nil)
+				_, err := EmitAck[any](patient(t), s, "bad", nil)
 				failed <- err
 			}()
 			synctest.Wait()
@@ -289,7 +289,7 @@ func TestQueueRefusedInPassing(t *testing.T) {
 			mustEmit(t, s, "b", 1)
 			mustConnect(t, s)
 			start := time.Now()
-			for events(q) != "" {
+			for n := 0; events(q) != "" && n < 10_000; n++ {
 				time.Sleep(100 * time.Millisecond)
 			}
 			ids := k.ids.all()
@@ -395,7 +395,7 @@ func TestL66Withdrawn(t *testing.T) {
 	offline(t, &taker{}, Config{}, func(t *testing.T, f *fake, s *Socket, q *queue.Memory) {
 		failed := make(chan error)
 		go func() {
-			_, err := EmitAck[any](t.Context(), s, "never", nil)
+			_, err := EmitAck[any](patient(t), s, "never", nil)
 			failed <- err
 		}()
 		synctest.Wait()
@@ -434,13 +434,13 @@ func TestL67Shared(t *testing.T) {
 				if err := a.Emit(t.Context(), "a", i); err != nil {
 					t.Error(err)
 				}
-				if _, err := EmitAck[any](t.Context(), b, "b", i); err != nil {
+				if _, err := EmitAck[any](patient(t), b, "b", i); err != nil {
 					elsewhere.add(err)
 				}
 			})
 		}
 		wg.Wait()
-		for events(q) != "" {
+		for n := 0; events(q) != "" && n < 10_000; n++ {
 			time.Sleep(time.Second)
 		}
 		for _, err := range elsewhere.all() {
@@ -493,7 +493,7 @@ func TestL41PlainQueue(t *testing.T) {
 		mustEmit(t, s, "a", 1)
 		mustEmit(t, s, "b", 2)
 		mustEmit(t, s, "mute", 3)
-		if v, err := EmitAck[string](t.Context(), s, "d", 4); v != "any" || err != nil {
+		if v, err := EmitAck[string](patient(t), s, "d", 4); v != "any" || err != nil {
 			t.Error(v, err)
 		}
 		if k.got.String() != "[a 1 b 2 b 2 mute 3 mute 3 mute 3 d 4]" || strings.Join(k.ids.all(), "") != "" {
@@ -502,7 +502,7 @@ func TestL41PlainQueue(t *testing.T) {
 		if len(q.Dead()) != 1 || q.Dead()[0].Item.Event != "mute" {
 			t.Errorf("%+v", q.Dead())
 		}
-		if _, err := EmitAck[string](t.Context(), s, "mute", 5); !errors.Is(err, holdfast.Internal) {
+		if _, err := EmitAck[string](patient(t), s, "mute", 5); !errors.Is(err, holdfast.Internal) {
 			t.Error("never acknowledged, and", err)
 		}
 	})

@@ -57,7 +57,7 @@ func TestPresence(t *testing.T) {
 		if err := room.SetPresence(t.Context(), func() {}); !errors.Is(err, holdfast.InvalidArgument) {
 			t.Error(err)
 		}
-		if _, err := s.Join(t.Context(), "b", JoinOptions{Presence: func() {}}); !errors.Is(err, holdfast.InvalidArgument) {
+		if _, err := s.Join(patient(t), "b", JoinOptions{Presence: func() {}}); !errors.Is(err, holdfast.InvalidArgument) {
 			t.Error(err)
 		}
 		// A second holder's presence is said at once.
@@ -261,7 +261,7 @@ func TestInterceptEvents(t *testing.T) {
 		if err := s.Emit(t.Context(), "no"); !errors.Is(err, holdfast.Forbidden) {
 			t.Error(err)
 		}
-		if _, err := EmitAck[any](t.Context(), s, "reserved", 1); !errors.Is(err, holdfast.InvalidArgument) {
+		if _, err := EmitAck[any](patient(t), s, "reserved", 1); !errors.Is(err, holdfast.InvalidArgument) {
 			t.Error(err)
 		}
 		mustEmit(t, s, "renamed", 1)

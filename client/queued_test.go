@@ -157,7 +157,7 @@ func TestTakenElsewhere(t *testing.T) {
 			s := f.client(Config{Source: tokens.Static(jwtOfAnn), Socket: SocketConfig{Queue: q}}).Socket()
 			failed := make(chan error, 1)
 			go func() {
-				_, err := EmitAck[any](t.Context(), s, "a", nil)
+				_, err := EmitAck[any](patient(t), s, "a", nil)
 				failed <- err
 			}()
 			synctest.Wait()

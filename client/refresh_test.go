@@ -45,7 +45,7 @@ func TestL40RefreshInBand(t *testing.T) {
 			got.add(fmt.Sprint(v.User.ID, " ", v.Connection, " ", v.Has("refresh"), v.Has("x")))
 		})
 		On(s, EventExpiring, func(_ context.Context, v Expiring) { got.add(fmt.Sprint(v)) })
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -191,7 +191,7 @@ func TestRefresh(t *testing.T) {
 		if err := s.Refresh(t.Context()); err != nil { // nothing to do
 			t.Error(err)
 		}
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

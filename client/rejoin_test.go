@@ -229,7 +229,7 @@ func TestRoomsAfterStop(t *testing.T) {
 		if last := lastChange(s); !last.Final || !errors.Is(last.Err, holdfast.Forbidden) {
 			t.Errorf("%+v", last)
 		}
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

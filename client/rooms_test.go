@@ -73,7 +73,7 @@ func rooms(t *testing.T, j *joinable, test func(t *testing.T, f *fake, s *Socket
 
 func mustJoin(t *testing.T, s *Socket, room string, o JoinOptions) *Room {
 	t.Helper()
-	r, err := s.Join(t.Context(), room, o)
+	r, err := s.Join(patient(t), room, o)
 	if err != nil {
 		t.Fatalf("Join %q: %v", room, err)
 	}
@@ -140,11 +140,11 @@ func TestL46RoomHolders(t *testing.T) {
 					break
 				}
 			}
-			_, err := s.Join(t.Context(), "during", JoinOptions{})
+			_, err := s.Join(patient(t), "during", JoinOptions{})
 			during <- err
 		}()
 		synctest.Wait()
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-during; err != nil {
@@ -195,7 +195,7 @@ func TestL47JoinRefused(t *testing.T) {
 	for _, info := range holdfast.Codes() {
 		j := &joinable{answer: func(p *peer, id, room, payload string) bool { p.no(id, string(info.Code)); return true }}
 		rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
-			room, err := s.Join(t.Context(), "a", JoinOptions{OnLeft: func(context.Context, error) { t.Error("told twice") }})
+			room, err := s.Join(patient(t), "a", JoinOptions{OnLeft: func(context.Context, error) { t.Error("told twice") }})
 			if room != nil || !errors.Is(err, info.Code) {
 				t.Errorf("%s: %v", info.Code, err)
 			}
@@ -206,7 +206,7 @@ func TestL47JoinRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := (&Socket{}).Join(t.Context(), "*", JoinOptions{}); !errors.Is(err, holdfast.InvalidArgument) {
+	if _, err := (&Socket{}).Join(patient(t), "*", JoinOptions{}); !errors.Is(err, holdfast.InvalidArgument) {
 		t.Error(err)
 	}
 }
@@ -260,7 +260,7 @@ func TestJoinContext(t *testing.T) {
 		// A Join under way when the connection goes is answered by the next one.
 		done := make(chan error)
 		go func() {
-			_, err := s.Join(t.Context(), "slow", JoinOptions{})
+			_, err := s.Join(patient(t), "slow", JoinOptions{})
 			done <- err
 		}()
 		synctest.Wait()
@@ -271,7 +271,7 @@ func TestJoinContext(t *testing.T) {
 		}
 		// And one that the end of the socket leaves without an answer gets that.
 		go func() {
-			_, err := s.Join(t.Context(), "never", JoinOptions{})
+			_, err := s.Join(patient(t), "never", JoinOptions{})
 			done <- err
 		}()
 		f.stop()
@@ -371,7 +371,7 @@ func TestJoinNonsense(t *testing.T) {
 	for _, ack := range []string{`null`, `{"room":"a"}`, `7`} {
 		j := &joinable{answer: func(p *peer, id, room, payload string) bool { p.ok(id, ack); return true }}
 		rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
-			if _, err := s.Join(t.Context(), "a", JoinOptions{}); err == nil || s.held() != 0 {
+			if _, err := s.Join(patient(t), "a", JoinOptions{}); err == nil || s.held() != 0 {
 				t.Errorf("%s: %v, %d rooms", ack, err, s.held())
 			}
 		})

@@ -101,7 +101,7 @@ func checkCode(t *testing.T, f *fake, info holdfast.CodeInfo) {
 	t.Helper()
 	src := &source{}
 	s := f.client(Config{Source: src}).Socket()
-	err := s.Connect(t.Context())
+	err := s.Connect(patient(t))
 	f.sleep(time.Minute)
 	connections, refusals := 2, []holdfast.Code(nil)
 	switch info.Action {
@@ -153,7 +153,7 @@ func TestL11RefusedForEver(t *testing.T) {
 				bubble(t, func(p *peer) { way.refuse(p, info) }, func(t *testing.T, f *fake) {
 					src := &source{}
 					s := f.client(Config{Source: src}).Socket()
-					s.Connect(t.Context())
+					s.Connect(patient(t))
 					f.sleep(time.Hour)
 					if last := lastChange(s); !last.Final || !errors.Is(last.Err, code) || len(src.refusals()) != want {
 						t.Errorf("%d refreshes, want %d: %+v", len(src.refusals()), want, last)
@@ -172,7 +172,7 @@ func TestL12StaticExpires(t *testing.T) {
 		p.idle()
 	}, func(t *testing.T, f *fake) {
 		s := f.client(Config{Source: tokens.Static("abc")}).Socket()
-		err := s.Connect(t.Context())
+		err := s.Connect(patient(t))
 		if refused, ok := errors.AsType[*tokens.RefusedError](err); !ok || refused.Token.Access != "abc" || !errors.Is(err, holdfast.TokenExpired) {
 			t.Errorf("%v", err)
 		}
@@ -200,7 +200,7 @@ func TestL03RefreshFails(t *testing.T) {
 		}}
 		s := f.client(Config{Source: src}).Socket()
 		start := time.Now()
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(start); took < 100*time.Second || len(src.refusals()) != 4 || f.connections() != 2 {
@@ -209,7 +209,7 @@ func TestL03RefreshFails(t *testing.T) {
 		// One that fails for good does (L04).
 		src = &source{fail: []error{&holdfast.Error{Code: holdfast.RefreshReused}}}
 		s = f.client(Config{Source: src}).Socket()
-		if err := s.Connect(t.Context()); !errors.Is(err, holdfast.RefreshReused) {
+		if err := s.Connect(patient(t)); !errors.Is(err, holdfast.RefreshReused) {
 			t.Error(err)
 		}
 	})
@@ -247,7 +247,7 @@ func TestRetryAfter(t *testing.T) {
 					return true
 				}
 				s := f.client(Config{}).Socket()
-				if err := s.Connect(t.Context()); err != nil {
+				if err := s.Connect(patient(t)); err != nil {
 					t.Fatal(err)
 				}
 				f.sleep(100 * time.Second)
@@ -276,7 +276,7 @@ func TestPlainRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(p *peer) { p.hello(); p.send("%s", test.say); p.idle() }, func(t *testing.T, f *fake) {
-				err := f.client(Config{Source: &source{}}).Socket().Connect(t.Context())
+				err := f.client(Config{Source: &source{}}).Socket().Connect(patient(t))
 				e, ok := errors.AsType[*holdfast.Error](err)
 				if !ok || e.Code != test.code || f.connections() != test.n {
 					t.Errorf("%v, %d connections", err, f.connections())
@@ -294,7 +294,7 @@ func TestPlainRefusals(t *testing.T) {
 			if last := lastChange(s); !last.Final || !errors.Is(last.Err, ErrDisconnected) || f.connections() != 1 {
 				t.Errorf("%+v", last)
 			}
-			if err := s.Connect(t.Context()); err != nil { // the caller may try again
+			if err := s.Connect(patient(t)); err != nil { // the caller may try again
 				t.Error(err)
 			}
 		})
@@ -312,11 +312,11 @@ func TestPlainRefusals(t *testing.T) {
 				}
 				// At first it means a wrong address.
 				s := f.client(Config{Socket: SocketConfig{Transports: []string{WebSocket}}}).Socket()
-				if err := s.Connect(t.Context()); !errors.Is(err, refusal.Read(status, nil, nil).Err.Code) || f.connections() != 1 {
+				if err := s.Connect(patient(t)); !errors.Is(err, refusal.Read(status, nil, nil).Err.Code) || f.connections() != 1 {
 					t.Errorf("%v, %d connections", err, f.connections())
 				}
 				// Later it means that the server is away.
-				if err := s.Connect(t.Context()); err != nil {
+				if err := s.Connect(patient(t)); err != nil {
 					t.Error(err)
 				}
 				f.sleep(time.Minute)

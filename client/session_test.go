@@ -190,7 +190,7 @@ func TestSignedOut(t *testing.T) {
 		if last := lastChange(s); !last.Final || !errors.Is(last.Err, ErrSignedOut) || f.connections() != 1 {
 			t.Errorf("%+v", last)
 		}
-		if err := s.Connect(t.Context()); !errors.Is(err, tokens.ErrNone) {
+		if err := s.Connect(patient(t)); !errors.Is(err, tokens.ErrNone) {
 			t.Error(err)
 		}
 		if err := s.Emit(t.Context(), "x"); !errors.Is(err, ErrNotConnected) {
@@ -376,7 +376,7 @@ func TestL19Activity(t *testing.T) {
 		mustConnect(t, sock)
 		for i, act := range []func() error{
 			func() error { return sock.Emit(t.Context(), "x") },
-			func() error { _, err := sock.EmitRaw(t.Context(), "x"); return err },
+			func() error { _, err := sock.EmitRaw(patient(t), "x"); return err },
 			func() error { return room.Typing(t.Context()) },
 			func() error { return room.Signal(t.Context(), "x", 1, "") },
 			func() error { _, _ = Get[struct{}](t.Context(), c, "/"); return nil },
@@ -422,7 +422,7 @@ func TestL40AckInFlight(t *testing.T) {
 		mustConnect(t, s)
 		answer := make(chan string, 1)
 		go func() {
-			v, err := EmitAck[string](t.Context(), s, "slow", nil)
+			v, err := EmitAck[string](patient(t), s, "slow", nil)
 			answer <- fmt.Sprint(v, err)
 		}()
 		time.Sleep(time.Second)
@@ -469,7 +469,7 @@ func TestL43Numbers(t *testing.T) {
 				}, func(t *testing.T, f *fake) {
 					src := &source{}
 					s := f.client(Config{Source: src}).Socket()
-					_ = s.Connect(t.Context())   // the close may be quicker
+					_ = s.Connect(patient(t))    // the close may be quicker
 					time.Sleep(10 * time.Minute) // enough for 20 connections, whatever the jitter
 					last := lastChange(s)
 					if always {

@@ -42,10 +42,10 @@ func TestConnect(t *testing.T) {
 		s := f.client(Config{Source: tokens.Static("abc"), Header: http.Header{"X-App": {"a"}}}).Socket()
 		seen := states(s)
 		synctest.Wait()
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Connect(t.Context()); err != nil { // again: it is
+		if err := s.Connect(patient(t)); err != nil { // again: it is
 			t.Error(err)
 		}
 		if s.State() != Connected {
@@ -61,7 +61,7 @@ func TestConnect(t *testing.T) {
 		if want := "[disconnected! connecting connected closed!]"; seen.String() != want {
 			t.Errorf("states %v, want %v", seen, want)
 		}
-		if err := s.Connect(t.Context()); !errors.Is(err, ErrClosed) {
+		if err := s.Connect(patient(t)); !errors.Is(err, ErrClosed) {
 			t.Errorf("Connect after Close: %v", err)
 		}
 		<-s.Done()
@@ -94,7 +94,7 @@ func TestSourceErrors(t *testing.T) {
 	bubble(t, func(p *peer) { p.admit(); p.idle() }, func(t *testing.T, f *fake) {
 		// A final one ends Connect.
 		s := f.client(Config{Source: tokens.Static("")}).Socket()
-		if err := s.Connect(t.Context()); !errors.Is(err, tokens.ErrNone) || !errors.Is(err, holdfast.Unauthenticated) {
+		if err := s.Connect(patient(t)); !errors.Is(err, tokens.ErrNone) || !errors.Is(err, holdfast.Unauthenticated) {
 			t.Errorf("without a token: %v", err)
 		}
 		// A passing one is tried again (L03).
@@ -105,7 +105,7 @@ func TestSourceErrors(t *testing.T) {
 			}
 			return tokens.New("abc"), nil
 		})}).Socket()
-		if err := s.Connect(t.Context()); err != nil || n != 4 {
+		if err := s.Connect(patient(t)); err != nil || n != 4 {
 			t.Errorf("%v after %d reads", err, n)
 		}
 	})
@@ -243,7 +243,7 @@ func TestConnectTimeout(t *testing.T) {
 		changes, stop := s.Changes(10)
 		defer stop()
 		start := time.Now()
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); took < 20*time.Second || took > 21*time.Second {
@@ -262,7 +262,7 @@ func TestMaxAttempts(t *testing.T) {
 		s := f.client(Config{Socket: SocketConfig{MaxAttempts: 3}}).Socket()
 		changes, stop := s.Changes(10)
 		defer stop()
-		if err := s.Connect(t.Context()); err == nil || f.connections() != 3 {
+		if err := s.Connect(patient(t)); err == nil || f.connections() != 3 {
 			t.Errorf("%v after %d attempts", err, f.connections())
 		}
 		var got []string
@@ -289,7 +289,7 @@ func TestL45CloseDuringConnect(t *testing.T) {
 			bubble(t, script, func(t *testing.T, f *fake) {
 				s := f.client(Config{}).Socket()
 				done := make(chan error)
-				go func() { done <- s.Connect(t.Context()) }()
+				go func() { done <- s.Connect(patient(t)) }()
 				time.Sleep(1500 * time.Millisecond)
 				start := time.Now()
 				s.Close()
@@ -319,11 +319,11 @@ func TestCloseBeforeConnect(t *testing.T) {
 		<-s.Done()
 		c.Close()
 		s = c.Namespace("later")
-		if err := s.Connect(t.Context()); !errors.Is(err, ErrClosed) || s.Namespace() != "/later" {
+		if err := s.Connect(patient(t)); !errors.Is(err, ErrClosed) || s.Namespace() != "/later" {
 			t.Error(err)
 		}
 		s.Close()
-		if _, err := s.Join(t.Context(), "a", JoinOptions{}); !errors.Is(err, ErrClosed) {
+		if _, err := s.Join(patient(t), "a", JoinOptions{}); !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
 		if err := s.Emit(t.Context(), "a"); !errors.Is(err, ErrNotConnected) {
@@ -342,7 +342,7 @@ func TestConnectTwice(t *testing.T) {
 	}, func(t *testing.T, f *fake) {
 		s := f.client(Config{}).Socket()
 		first := make(chan error)
-		go func() { first <- s.Connect(t.Context()) }()
+		go func() { first <- s.Connect(patient(t)) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond)
 		defer cancel()
@@ -375,10 +375,10 @@ func TestNamespace(t *testing.T) {
 		}
 		var got list[string]
 		s.OnAny(func(_ context.Context, event string, _ socketio.Args) { got.add(event) })
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := EmitAck[int](t.Context(), s, "question", nil); n != 2 || err != nil {
+		if n, err := EmitAck[int](patient(t), s, "question", nil); n != 2 || err != nil {
 			t.Error(n, err)
 		}
 		synctest.Wait()
@@ -434,7 +434,7 @@ func TestTooLargeFromServer(t *testing.T) {
 		s := f.client(Config{Socket: SocketConfig{MaxMessage: 500}}).Socket()
 		changes, stop := s.Changes(10)
 		defer stop()
-		if err := s.Connect(t.Context()); err != nil {
+		if err := s.Connect(patient(t)); err != nil {
 			t.Fatal(err)
 		}
 		<-changes // disconnected

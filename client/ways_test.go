@@ -129,7 +129,7 @@ func TestPollingRefused(t *testing.T) {
 			return true
 		}
 		for range 2 {
-			err := f.client(Config{}).Socket().Connect(t.Context())
+			err := f.client(Config{}).Socket().Connect(patient(t))
 			h, ok := errors.AsType[*handshakeError](err)
 			if !ok || h.status/100 != 4 {
 				t.Error(err)
