@@ -1,9 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -191,6 +193,30 @@ func TestL33CSRFMismatch(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Where no other token can be had, the refusal is the answer, and the log says
+// why.
+func TestCSRFNotRenewed(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		var log bytes.Buffer
+		s := &csrfServer{token: "one", give: byHeader}
+		jar, _ := cookiejar.New(nil)
+		cfg := Config{CSRF: &CSRF{Path: "/csrf"}, HTTPClient: &http.Client{Jar: jar}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		api(t, cfg, s.ServeHTTP, func(t *testing.T, c *Client) {
+			if _, err := Post[int](t.Context(), c, "/x", "a"); err != nil {
+				t.Fatal(err)
+			}
+			s.token = "two"
+			if fails {
+				s.give = func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusBadGateway) }
+			}
+			_, err := Post[int](t.Context(), c, "/x", "b")
+			if errors.Is(err, holdfast.CSRFMismatch) != fails || err != nil != fails || strings.Contains(log.String(), "no new CSRF token") != fails {
+				t.Errorf("%v, log: %s", err, &log)
+			}
+		})
+	}
 }
 
 // A token that only the jar has, from an earlier answer.

@@ -111,6 +111,7 @@ func TestCalls(t *testing.T) {
 		get := func(v todo, err error) string { return fmt.Sprint(v.Title, err) }
 		for _, test := range []struct{ got, want string }{
 			{get(Get[todo](ctx, c, "/a?x=1", Query(url.Values{"y": {"2", "3"}}))), "GET /a?x=1&y=2&y=3 Bearer abc||1|<nil>"},
+			{get(Get[todo](ctx, c, "/a?y=1&x=%2F")), "GET /a?y=1&x=%2F Bearer abc||1|<nil>"}, // as it was written
 			{get(Post[todo](ctx, c, "/a", todo{Title: "t"})), `POST /a Bearer abc|application/json|1|{"title":"t"}<nil>`},
 			{get(Post[todo](ctx, c, "/a", nil)), `POST /a Bearer abc||1|<nil>`},
 			{get(Put[todo](ctx, c, "/a", []byte("raw"), Header("Content-Type", "text/plain"))), `PUT /a Bearer abc|text/plain|1|raw<nil>`},

@@ -90,6 +90,39 @@ func TestNextRecord(t *testing.T) {
 	}
 }
 
+// The file is written anew as soon as it is large enough, and four times what is
+// in it.
+func TestCompactsAt(t *testing.T) {
+	for name, live := range map[string]int{"large enough": 0, "four times": 100_000} {
+		for short, anew := range map[int64]bool{1: false, 0: true} {
+			q := open(t, t.TempDir(), Limits{})
+			size := int64(compactAt)
+			if live > 0 {
+				i := item("ann", "a")
+				i.Attachments = [][]byte{make([]byte, live)}
+				if err := q.Add(t.Context(), i); err != nil {
+					t.Fatal(err)
+				}
+				size = 4 * int64(i.size())
+			}
+			before, err := os.Stat(q.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := q.locked(t.Context(), func(file *os.File) error {
+				pad := size - short - q.offset - int64(frameSize+len(`{"remove":""}`))
+				return q.append(file, []record{{Remove: strings.Repeat("x", int(pad))}}, false)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			after, err := os.Stat(q.path)
+			if err != nil || os.SameFile(before, after) == anew || !anew && after.Size() != size-short {
+				t.Errorf("%s, but for %d: %d bytes, then %d; %v", name, short, before.Size(), after.Size(), err)
+			}
+		}
+	}
+}
+
 // A file without news is not read anew, and wakes nobody.
 func TestNoNews(t *testing.T) {
 	q := open(t, t.TempDir(), Limits{})
