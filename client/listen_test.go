@@ -109,6 +109,10 @@ func TestListenPolling(t *testing.T) {
 			case 5:
 				panic(http.ErrAbortHandler)
 			default: // a server that doesn't hold polls is not asked in a loop
+				if polls > 5000 {
+					forbidden(w)
+					return
+				}
 				io.WriteString(w, `{"events":[],"cursor":"c2"}`)
 			}
 		}, 10*time.Minute)
@@ -392,5 +396,32 @@ func TestListenPollBounds(t *testing.T) {
 				t.Errorf("%s: %v, %v, %d polls", name, &got, err, polls)
 			}
 		})
+	}
+}
+
+// How long polling must have lasted for a stream to be tried again.
+func TestListenLongEnough(t *testing.T) {
+	for short, want := range map[time.Duration]string{
+		0: "[/events /events /poll /poll /poll /events]",
+		1: "[/events /events /poll /poll /poll /poll]",
+	} {
+		var asked list[string]
+		_, err := listening(t, ListenOptions{}, nil, func(w http.ResponseWriter, r *http.Request) {
+			asked.add(r.URL.Path)
+			switch n := len(asked.all()); n {
+			case 1, 2:
+				stream(w, "")
+			case 3, 4:
+				time.Sleep(fallbackLasts/2 - time.Duration(n-3)*short)
+				fmt.Fprintf(w, `{"events":[],"cursor":"c%d"}`, n)
+			case 5:
+				w.WriteHeader(http.StatusInternalServerError)
+			default:
+				forbidden(w)
+			}
+		}, time.Hour)
+		if asked.String() != want || !errors.Is(err, holdfast.Forbidden) {
+			t.Errorf("%v short: %v, %v", short, &asked, err)
+		}
 	}
 }
