@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
+	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/client"
 	"github.com/holdfast-dev/holdfast/holdfasttest"
 	"github.com/holdfast-dev/holdfast/tokens"
@@ -52,4 +54,35 @@ func Example() {
 	// Output:
 	// first try fails: true - still signed in: true
 	// [write a test] <nil> after 2 refreshes
+}
+
+// A server that is busy, once.
+func ExampleServer_Fail() {
+	srv, err := holdfasttest.NewServer(holdfasttest.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+	srv.Handle("GET /api/todos", http.NotFoundHandler())
+	srv.Fail("/api/todos", holdfasttest.Failure{Code: holdfast.RateLimited, RetryAfter: time.Second, Times: 1})
+
+	c, err := client.New(client.Config{BaseURL: srv.URL, HTTPClient: srv.Client()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	for range 2 {
+		_, err = client.Get[[]string](context.Background(), c, "/api/todos")
+		fmt.Println(holdfast.CodeOf(err))
+	}
+	for _, request := range srv.Log() {
+		fmt.Println(request.Method, request.Path)
+	}
+	// Output:
+	// holdfast: RATE_LIMITED
+	// holdfast: NOT_FOUND
+	// GET /api/todos
+	// GET /api/todos
 }

@@ -26,7 +26,8 @@ type Scenario struct {
 	Applies []string `json:"applies"`
 	// Needs are features that not every client has (yet).
 	Needs []string `json:"needs,omitempty"`
-	// Config is for the server and the clients.
+	// Config is for the server and the clients. Where there is Each, this and
+	// Steps are as in the file only in what Cases returns.
 	Config Config `json:"config"`
 	// Each is a list of cases: each has a name, under "case", and values that
 	// stand for "$key" wherever that is the whole of a string in Config and
