@@ -22,6 +22,7 @@ type call struct {
 	query   url.Values
 	header  http.Header
 	noToken bool
+	quiet   bool // not the user's doing
 	// oneShot is set by the transport: the body could not be sent again.
 	oneShot bool
 }

@@ -163,6 +163,7 @@ func (l *listener) request(ctx context.Context, path string, extra url.Values) (
 		q[name] = values
 	}
 	u.RawQuery = q.Encode()
+	ctx = context.WithValue(ctx, callKey{}, &call{quiet: true})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err

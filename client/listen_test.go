@@ -122,6 +122,48 @@ func TestListenPolling(t *testing.T) {
 	}
 }
 
+// L19: that a program listens is no sign of its user.
+func TestL19ListeningIsNoActivity(t *testing.T) {
+	for _, pollOnly := range []bool{false, true} {
+		api(t, Config{Source: &late{}}, func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(20 * time.Second):
+			case <-r.Context().Done():
+			}
+			if r.URL.Path == "/events" {
+				stream(w, "id: c\n\n") // and is cut
+				return
+			}
+			io.WriteString(w, `{"events":[],"cursor":"c"}`)
+		}, func(t *testing.T, c *Client) {
+			m, err := tokens.NewManager(tokens.Config{IdleTimeout: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			signIn(t, m, "ann", 1)
+			c.cfg.Source.(*late).Refresher = m
+			events, stop := m.Events(10)
+			defer stop()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			if err := c.Listen(ctx, []string{"a"}, ListenOptions{PollOnly: pollOnly}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			if len(events) != 1 {
+				t.Errorf("poll only %v: %d events", pollOnly, len(events))
+			} else if e := <-events; e.Kind != tokens.InactivityTimeout {
+				t.Error(e)
+			}
+		})
+	}
+}
+
+// late is a Manager that is made later, in the bubble.
+type late struct{ tokens.Refresher }
+
+func (l *late) Touch() { l.Refresher.(tokens.Activity).Touch() }
+
 // Polls are for the network that needed them: when they fail after a while, a
 // stream is tried first, and once is enough.
 func TestListenStreamsAgain(t *testing.T) {

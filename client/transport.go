@@ -64,6 +64,7 @@ func origin(u *url.URL) string {
 type transport struct {
 	base   http.RoundTripper // never nil
 	with   *tokens.Transport // over base; nil without a Source
+	quiet  *tokens.Transport // the same, and no sign of the user
 	fence  fence
 	header http.Header
 	// csrfHeader doesn't leave the fence either.
@@ -82,8 +83,17 @@ func (c *Client) transport(base http.RoundTripper) *transport {
 				k.oneShot = true
 			}
 		}}
+		t.quiet = &tokens.Transport{Source: passive(c.cfg.Source), Base: base}
 	}
 	return t
+}
+
+// passive is a Source that is not told of requests (tokens.Activity).
+func passive(src tokens.Source) tokens.Source {
+	if r, ok := src.(tokens.Refresher); ok {
+		return struct{ tokens.Refresher }{r}
+	}
+	return struct{ tokens.Source }{src}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -102,6 +112,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.base.RoundTrip(out)
 	}
 	out.Response = nil // the fence has settled where the token goes
+	if k != nil && k.quiet {
+		return t.quiet.RoundTrip(out)
+	}
 	return t.with.RoundTrip(out)
 }
 
