@@ -31,7 +31,8 @@ type Client struct {
 }
 
 // New makes a Client. It fails if BaseURL or an entry of TrustedOrigins is no
-// http or https URL. Nothing is dialled and no goroutine started.
+// http or https URL, if CSRF has no Path, or if there is no such transport as
+// one of SocketConfig.Transports. Nothing is dialled and no goroutine started.
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse(cfg.BaseURL)
 	if err != nil {
@@ -56,6 +57,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.cfg.Timeout = or(cfg.Timeout, DefaultTimeout)
 	c.cfg.MaxResponse = or(cfg.MaxResponse, DefaultMaxResponse)
+	if cfg.CSRF != nil && cfg.CSRF.Path == "" {
+		return nil, errors.New("client: CSRF.Path must be set, to the call that gives the token, such as /api/auth/csrf")
+	}
 	c.cfg.CSRF = cfg.CSRF.withDefaults()
 	if cfg.Retries == 0 {
 		c.cfg.Retries = DefaultRetries

@@ -33,7 +33,7 @@ type CSRF struct {
 }
 
 func (c *CSRF) withDefaults() *CSRF {
-	if c == nil || c.Path == "" {
+	if c == nil {
 		return nil
 	}
 	out := *c

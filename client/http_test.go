@@ -52,6 +52,7 @@ func TestNewErrors(t *testing.T) {
 		{BaseURL: "http://a", TrustedOrigins: []string{"b"}},
 		{BaseURL: "http://a", TrustedOrigins: []string{"http://b/path"}},
 		{BaseURL: "http://a", TrustedOrigins: []string{"http://b c"}},
+		{BaseURL: "http://a", CSRF: &CSRF{Header: "X-Token"}}, // which would be none at all
 	} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%+v was taken", cfg)

@@ -287,8 +287,9 @@ func (c *conn) sendItem(it queue.Item, ids bool) (r emitted, cause *holdfast.Err
 		case next.over:
 			return r, nil, false
 		case next.dead != nil:
-			return emitted{args: answer, err: deadError(answer, next.dead)}, next.dead, true
+			return emitted{args: answer, err: deadError(answer, next.dead)}, next.dead, true // and drain says so
 		}
+		c.s.registry.log.Warn("a queued event was not taken", "event", it.Event, "err", err, "try", tries.rules.attempts, "in", next.wait)
 		c.pause(next.wait)
 	}
 }
@@ -341,7 +342,6 @@ func (t *trial) after(c *conn, err error, ids bool) verdict {
 			return verdict{dead: refusal}
 		}
 	}
-	c.s.registry.log.Warn("a queued event was not taken", "err", refusal, "try", t.rules.attempts)
 	again := verdict{wait: t.rules.backoff(refusal)}
 	if limit > 0 && t.rules.attempts >= limit {
 		again = verdict{dead: refusal}
