@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -34,7 +35,8 @@ type EndpointConfig struct {
 	// HTTPClient makes the calls; it must not send the Manager's own tokens.
 	// Redirects are not followed. Nil: a client of its own, without cookies.
 	HTTPClient *http.Client
-	// Body makes what is sent, anything that marshals to JSON; nil is no body.
+	// Body makes what is sent: anything that marshals to JSON, or url.Values,
+	// which go as a form, as OAuth 2 has it (RFC 6749 §6); nil is no body.
 	// Default: {"refreshToken": …}, and nothing for a session without one.
 	Body func(old Session) (any, error)
 	// Prepare changes a request before it is sent: another credential, a CSRF
@@ -135,13 +137,14 @@ func (e *Endpoint) call(ctx context.Context, method, url string, s Session) (*ht
 
 func (e *Endpoint) request(ctx context.Context, method, url string, s Session) (*http.Request, error) {
 	var content io.Reader
+	kind := ""
 	if method != http.MethodGet {
-		data, err := e.body(s)
+		data, is, err := e.body(s)
 		if err != nil {
 			return nil, fmt.Errorf("tokens: body: %w", err)
 		}
 		if data != nil {
-			content = bytes.NewReader(data)
+			content, kind = bytes.NewReader(data), is
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, url, content)
@@ -149,8 +152,8 @@ func (e *Endpoint) request(ctx context.Context, method, url string, s Session) (
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
-	if content != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	for name, values := range e.cfg.Header {
 		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
@@ -166,20 +169,26 @@ func (e *Endpoint) request(ctx context.Context, method, url string, s Session) (
 	return req, nil
 }
 
-func (e *Endpoint) body(s Session) ([]byte, error) {
-	if e.cfg.Body != nil {
-		v, err := e.cfg.Body(s)
-		if err != nil || v == nil {
-			return nil, err
+// body is what is sent, and its content type; nil for nothing.
+func (e *Endpoint) body(s Session) (data []byte, kind string, err error) {
+	var v any
+	switch {
+	case e.cfg.Body != nil:
+		if v, err = e.cfg.Body(s); err != nil || v == nil {
+			return nil, "", err
 		}
-		return json.Marshal(v)
+	case s.Refresh == "":
+		return nil, "", nil
+	default:
+		v = struct {
+			RefreshToken string `json:"refreshToken"`
+		}{s.Refresh}
 	}
-	if s.Refresh == "" {
-		return nil, nil
+	if form, ok := v.(url.Values); ok {
+		return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
 	}
-	return json.Marshal(struct {
-		RefreshToken string `json:"refreshToken"`
-	}{s.Refresh})
+	data, err = json.Marshal(v)
+	return data, "application/json", err
 }
 
 // refused makes an error of a bad answer. Whether it is final is settled by a

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,13 @@ func TestEndpointRequests(t *testing.T) {
 		old  Session
 		want string
 	}{
-		"refresh":           {EndpointConfig{}, false, old, `POST /api/auth/refresh "" application/json {"refreshToken":"r"}`},
-		"without a token":   {EndpointConfig{}, false, Session{Access: "a"}, `POST /api/auth/refresh "" `},
-		"GET":               {EndpointConfig{Method: "GET"}, false, old, `GET /api/auth/refresh "" `},
-		"another body":      {EndpointConfig{Body: func(s Session) (any, error) { return []string{s.Refresh}, nil }}, false, old, `POST /api/auth/refresh "" application/json ["r"]`},
+		"refresh":         {EndpointConfig{}, false, old, `POST /api/auth/refresh "" application/json {"refreshToken":"r"}`},
+		"without a token": {EndpointConfig{}, false, Session{Access: "a"}, `POST /api/auth/refresh "" `},
+		"GET":             {EndpointConfig{Method: "GET"}, false, old, `GET /api/auth/refresh "" `},
+		"another body":    {EndpointConfig{Body: func(s Session) (any, error) { return []string{s.Refresh}, nil }}, false, old, `POST /api/auth/refresh "" application/json ["r"]`},
+		"a form": {EndpointConfig{Body: func(s Session) (any, error) {
+			return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.Refresh + "&"}}, nil
+		}}, false, old, `POST /api/auth/refresh "" application/x-www-form-urlencoded grant_type=refresh_token&refresh_token=r%26`},
 		"no body":           {EndpointConfig{Body: func(s Session) (any, error) { return nil, nil }}, false, old, `POST /api/auth/refresh "" `},
 		"headers":           {EndpointConfig{Header: http.Header{"authorization": {"Key k"}}}, false, old, `POST /api/auth/refresh "Key k" application/json {"refreshToken":"r"}`},
 		"prepared":          {EndpointConfig{Prepare: func(r *http.Request, s Session) error { r.Header.Set("Authorization", s.Access); return nil }}, false, old, `POST /api/auth/refresh "a" application/json {"refreshToken":"r"}`},
