@@ -45,6 +45,8 @@ func TestPresenceLimit(t *testing.T) {
 		if want := `{"members":` + first + `,"viewers":5}`; status != 200 || strings.TrimSpace(body) != want {
 			t.Errorf("%d %s, want %s", status, body, want)
 		}
+		eve.send(`{"type":"ping"}`)
+		eve.want(`{"type":"pong"}`) // her join is over: typing may miss who has only its answer
 		dan.send(`423["typing",{"room":"r"}]`)
 		dan.want(`433[`)
 		ann.want(`42["user_typing",{"room":"r","user":{"id":"dan"}}]`)
