@@ -37,6 +37,7 @@ const patience = 30 * time.Second
 // scriptCommands are the commands of this package's scripts:
 //
 //	exits CODE PROGRAM ARG...      runs it; it must end with this code. stdout and stderr can be looked at then
+//	eventually CODE PROGRAM ARG... runs it again and again until it ends with this code
 //	spawn NAME PROGRAM ARG...      starts it in the background, with its output in NAME.out and NAME.err
 //	await NAME out|err REGEXP [VAR] waits until its output matches; what is in parentheses becomes $VAR
 //	send NAME TEXT                 writes a line to its stdin
@@ -52,6 +53,21 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 			ts.Check(err)
 			if got := codeOf(ts.Exec(args[1], args[2:]...)); got != want {
 				ts.Fatalf("%q ended with %d, want %d", args[1:], got, want)
+			}
+		},
+		"eventually": func(ts *testscript.TestScript, _ bool, args []string) {
+			want, err := strconv.Atoi(args[0])
+			ts.Check(err)
+			for late := time.After(patience); ; {
+				got := codeOf(ts.Exec(args[1], args[2:]...))
+				if got == want {
+					return
+				}
+				select {
+				case <-late:
+					ts.Fatalf("%q ended with %d to the last, want %d", args[1:], got, want)
+				default:
+				}
 			}
 		},
 		"spawn": func(ts *testscript.TestScript, _ bool, args []string) {
