@@ -497,7 +497,7 @@ func TestGoClientHoldfast(t *testing.T) {
 		select {
 		case c := <-changes:
 			t.Errorf("%+v", c)
-		case <-time.After(4 * time.Second): // the first token, and the leeway, are over
+		case <-time.After(5 * time.Second): // the first token, and the leeway, are over
 		}
 		if session, _ := s.Session(); session.ExpiresIn < 3500 {
 			t.Errorf("%+v", session)

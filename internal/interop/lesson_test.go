@@ -40,12 +40,13 @@ func TestLessonNoCookie(t *testing.T) {
 	t.Parallel()
 	const unauthorized = `{"error":"Unauthorized","code":"UNAUTHENTICATED"}`
 	for _, tc := range []struct {
-		name   string
-		query  string
-		header func(w *whole) []string
-		send   string
+		name     string
+		patience time.Duration // the server's; 0: 10 s
+		query    string
+		header   func(w *whole) []string
+		send     string
 	}{
-		{name: "nothing in time"}, // which is 10 s by default
+		{name: "nothing in time", patience: time.Second},
 		{name: "another message first", send: `{"type":"join","boardId":"board-1"}`},
 		{name: "a bad token first", send: `{"type":"auth","token":"abc123"}`},
 		{name: "a cookie that nobody was given", header: func(*whole) []string { return []string{"Cookie", "session=abc123"} }},
@@ -57,7 +58,7 @@ func TestLessonNoCookie(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWhole(t, func(cfg *standalone.Config) { cfg.ConnectTimeout = time.Second })
+			w := newWhole(t, func(cfg *standalone.Config) { cfg.ConnectTimeout = tc.patience })
 			var header []string
 			if tc.header != nil {
 				header = tc.header(w)

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for Node.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // requireNode fails a test that can't run, and says what to do.
 func requireNode(t *testing.T) {

@@ -38,7 +38,7 @@ func TestNPMClient(t *testing.T) {
 
 func runNPMClient(t *testing.T, scenario, transports string) {
 	srv, address := npmServer(t)
-	input, err := json.Marshal(map[string]any{"url": address, "tokens": npmTokens(t)})
+	input, err := json.Marshal(map[string]any{"url": address, "tokens": npmTokens(t), "secret": string(npmSecret)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func runNPMClient(t *testing.T, scenario, transports string) {
 	}
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		if scenario == "drain" && lines.Text() == "connected" {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			if err := srv.Shutdown(ctx); err != nil {
 				t.Errorf("Shutdown: %v", err)
 			}
@@ -131,7 +131,7 @@ func npmServer(t *testing.T) (*server.Server, string) {
 	done := make(chan struct{})
 	go func() { defer close(done); httpServer.Serve(listener) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := srv.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
@@ -155,7 +155,7 @@ func npmTokens(t *testing.T) map[string]string {
 	return map[string]string{
 		"alice":     mint("alice", now, now.Add(time.Hour)),
 		"bob":       mint("bob", now, now.Add(time.Hour)),
-		"short":     mint("alice", now, now.Add(2*time.Second)),
+		"short":     mint("alice", now, now.Add(3*time.Second)),
 		"expired":   mint("alice", now.Add(-2*time.Hour), now.Add(-time.Hour)),
 		"wrong":     mint("alice", now, now.Add(time.Hour)) + "x",
 		"oversized": strings.Repeat("a", 9000),

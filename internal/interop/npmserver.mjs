@@ -6,7 +6,7 @@ import { Server } from "socket.io";
 
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const http = createServer();
-const io = new Server(http, { pingInterval: 1000, pingTimeout: 1000, serveClient: false });
+const io = new Server(http, { pingInterval: 1000, pingTimeout: 20_000, serveClient: false });
 
 io.use((socket, next) => {
   const { token } = socket.handshake.auth;
@@ -25,7 +25,7 @@ function serve(socket) {
   socket.on("emit", (event, ...args) => socket.emit(event, ...args));
   socket.on("ask", async (event, args, ack) => {
     try {
-      ack({ answer: await socket.timeout(1000).emitWithAck(event, ...args) });
+      ack({ answer: await socket.timeout(event === "unknown" ? 500 : 20_000).emitWithAck(event, ...args) });
     } catch (err) {
       ack({ failed: err.message });
     }

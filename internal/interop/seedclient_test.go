@@ -136,7 +136,7 @@ func (s *seedServer) stop() error {
 	if s.sa == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := s.sa.Shutdown(ctx)
 	err = errors.Join(err, s.http.Close())

@@ -45,7 +45,7 @@ func TestStandaloneTwoNodes(t *testing.T) {
 	if _, err := two.sa.Accounts().Grant(t.Context(), laptop.User.ID, identity.Grants{Roles: []string{"admin"}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := kept.await(`42["auth:expiring"`, soon); !strings.Contains(got, `"reason":"permissions"`) {
+	if got := kept.await(`42["auth:expiring"`, patience); !strings.Contains(got, `"reason":"permissions"`) {
 		t.Fatal(got)
 	}
 	if err := two.sa.Accounts().Disable(t.Context(), laptop.User.ID); err != nil {

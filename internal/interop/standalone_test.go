@@ -23,9 +23,6 @@ import (
 	"github.com/holdfast-dev/holdfast/tokens"
 )
 
-// soon is how long a change may take to reach an open connection.
-const soon = time.Second
-
 // whole is a standalone server on the loopback, with accounts in SQLite.
 type whole struct {
 	t   *testing.T
@@ -186,10 +183,10 @@ func (p *wire) await(prefix string, wait time.Duration) string {
 	}
 }
 
-// closed reads until the end, which must come soon and with this code.
+// closed reads until the end, which must come with this code.
 func (p *wire) closed(code holdfast.Code) {
 	p.t.Helper()
-	if got := p.await(`42["auth:closing"`, soon); !strings.Contains(got, string(code)) {
+	if got := p.await(`42["auth:closing"`, patience); !strings.Contains(got, string(code)) {
 		p.t.Fatalf("%s, want %s", got, code)
 	}
 	_, _, err := p.conn.Read(within(p.t))
@@ -274,10 +271,10 @@ func TestStandaloneGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The right is lost at once, with the token that still says otherwise.
-	if got := p.await(`42["room:left"`, soon); !strings.Contains(got, "board-1") {
+	if got := p.await(`42["room:left"`, patience); !strings.Contains(got, "board-1") {
 		t.Fatal(got)
 	}
-	if got := p.await(`42["auth:expiring"`, soon); !strings.Contains(got, `"reason":"permissions"`) {
+	if got := p.await(`42["auth:expiring"`, patience); !strings.Contains(got, `"reason":"permissions"`) {
 		t.Fatal(got)
 	}
 	w.dial(ann.AccessToken).refused(holdfast.PermissionVersionStale)
@@ -422,7 +419,7 @@ func TestStandaloneElsewhere(t *testing.T) {
 	if _, err := w.sa.BumpPermissions(t.Context(), "bob"); err != nil {
 		t.Fatal(err)
 	}
-	other.await(`42["auth:expiring"`, soon)
+	other.await(`42["auth:expiring"`, patience)
 	// What is revoked is kept by the accounts, for tokens of others as well.
 	if err := w.sa.Revoke(t.Context(), auth.Revocation{Session: "bobs"}); err != nil {
 		t.Fatal(err)
