@@ -195,8 +195,26 @@ func (l *line) http() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: l.dial, DisableKeepAlives: true}}
 }
 
+// tally counts trouble by its name.
+type tally struct {
+	mu   sync.Mutex // guards made
+	made map[string]int
+}
+
+func (t *tally) add(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.made[name]++
+}
+
+func (t *tally) of(name string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.made[name]
+}
+
 // disturb makes trouble every now and then, until stop, and counts it in made.
-func (c *cluster) disturb(rng *rand.Rand, stop <-chan struct{}, made map[string]int) {
+func (c *cluster) disturb(rng *rand.Rand, stop <-chan struct{}, made *tally) {
 	troubles := []struct {
 		name string
 		make func(n *node)
@@ -224,7 +242,7 @@ func (c *cluster) disturb(rng *rand.Rand, stop <-chan struct{}, made map[string]
 			i = count // the two that weigh most, in a run of seconds too
 		}
 		troubles[i].make(n)
-		made[troubles[i].name]++
+		made.add(troubles[i].name)
 	}
 }
 
