@@ -390,7 +390,7 @@ func TestListenPolls(t *testing.T) {
 		case polls <= 3:
 			fmt.Fprintf(w, `{"events":[%s,%s],"cursor":"c%d"}`, fmt.Sprintf(event, 2*polls), fmt.Sprintf(event, 2*polls+1), 2*polls)
 		case polls <= 10:
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			io.WriteString(w, `{"events":[],"cursor":"c6"}`)
 		case polls == 11:
 			fmt.Fprintf(w, `{"events":[`+event+`]}`, 99)
@@ -454,7 +454,7 @@ func TestListenLongEnough(t *testing.T) {
 			case 1, 2:
 				stream(w, "")
 			case 3, 4:
-				time.Sleep(fallbackLasts/2 - time.Duration(n-3)*short)
+				<-time.After(fallbackLasts/2 - time.Duration(n-3)*short)
 				fmt.Fprintf(w, `{"events":[],"cursor":"c%d"}`, n)
 			case 5:
 				w.WriteHeader(http.StatusInternalServerError)

@@ -166,7 +166,7 @@ describe.each(["indexedDB", "memory"] as const)("%s", (storage) => {
     expect(socket.dead.map((d) => d.error.code)).toEqual(["MESSAGE_TOO_LARGE", "ODD"]);
   });
 
-  it("refused for now: the same again, after a while; those behind it wait", async () => {
+  it("refused for the time being: the same again, after a while; those behind it wait", async () => {
     const { server, socket } = tab({ storage });
     let n = 0;
     server.answers.add = (d) => (d === 1 && n++ < 2 ? no("RATE_LIMITED", { retryAfter: 1 }) : ok({}));

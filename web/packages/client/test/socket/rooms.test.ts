@@ -117,7 +117,7 @@ describe("L47", () => {
     expect([left, server.named("room:join").length]).toEqual([["FORBIDDEN"], 1]);
   });
 
-  it("a rejoin that is refused for now is tried again, five times", async () => {
+  it("a rejoin that is refused for the time being is tried again, five times", async () => {
     const { server, socket } = client();
     await socket.connect();
     const a = socket.join("r");
