@@ -16,28 +16,23 @@ export type ErrorCode =
 /** The one error of this package: of HTTP answers, acks, ends of connections, and of this side. */
 export class HoldfastError extends Error {
   override readonly name = "HoldfastError";
-  readonly code: ErrorCode;
+  declare readonly code: ErrorCode;
   /** HTTP status; 0 for none. */
-  readonly status: number;
-  readonly requestId?: string;
+  declare readonly status: number;
+  declare readonly requestId?: string;
   /** Seconds. */
-  readonly retryAfter?: number;
-  readonly details?: unknown;
+  declare readonly retryAfter?: number;
+  declare readonly details?: unknown;
   /** Trying again is no use. Default: what the table of codes says; false for what is not in it. */
-  readonly final: boolean;
+  declare readonly final: boolean;
 
   constructor(
     code: ErrorCode,
     message: string,
-    more: { status?: number; requestId?: string; retryAfter?: number; details?: unknown; final?: boolean; cause?: unknown } = {},
+    { cause, ...more }: { status?: number; requestId?: string; retryAfter?: number; details?: unknown; final?: boolean; cause?: unknown } = {},
   ) {
-    super(message, more.cause === undefined ? undefined : { cause: more.cause });
-    this.code = code;
-    this.status = more.status ?? 0;
-    if (more.requestId !== undefined) this.requestId = more.requestId;
-    if (more.retryAfter !== undefined) this.retryAfter = more.retryAfter;
-    if (more.details !== undefined) this.details = more.details;
-    this.final = more.final ?? !/^(wait|reconnect)$/.test(codes[code as Code]?.[2] ?? "wait");
+    super(message, cause === undefined ? undefined : { cause });
+    Object.assign(this, { status: 0, final: !/^(wait|reconnect)$/.test(codes[code as Code]?.[2] ?? "wait") }, more, { code });
   }
 }
 

@@ -17,35 +17,30 @@ export async function locked(
   signal: AbortSignal,
   run: () => Promise<void>,
 ): Promise<void> {
+  const mine = `${Math.random()} `;
   let began = false;
   const begin = () => ((began = true), run());
-  let release: (() => void) | undefined;
   try {
     const locks = part(platform, "locks");
     if (locks) return await locks.request(name, { signal }, begin);
-    if (storage) {
-      const mine = String(Math.random());
-      release = () => storage.getItem(name)?.startsWith(mine) && storage.removeItem(name);
-      for (let tries = 0; ; tries++) {
-        const [who, until] = (storage.getItem(name) ?? "").split(" ");
-        const left = +until! - clock(platform);
-        if (tries && who === mine) break;
-        // Garbage, or what a wrong clock has written, holds nobody up.
-        if (!(left > 0 && left <= lease)) storage.setItem(name, `${mine} ${clock(platform) + lease}`);
-        // Two tabs may have written at once: the one whose text stays has it.
-        await sleep(50 + 50 * Math.random(), signal);
-      }
+    for (let wrote = false; storage; ) {
+      const text = storage.getItem(name) ?? "";
+      if (wrote && text.startsWith(mine)) break;
+      const left = +text.split(" ")[1]! - clock(platform);
+      // Garbage, or what a wrong clock has written, holds nobody up.
+      if ((wrote = !(left > 0 && left <= lease))) storage.setItem(name, mine + (clock(platform) + lease));
+      // Two tabs may have written at once: the one whose text stays has it.
+      await sleep(50 + 50 * Math.random(), signal);
     }
+    await begin();
   } catch (e) {
     if (began) throw e;
     if (signal.aborted) throw reason(signal);
     // Locks are refused to some frames, and storage may be full: then this tab is on its own.
-  }
-  try {
-    await begin();
+    await run();
   } finally {
     try {
-      release?.();
+      if (storage?.getItem(name)?.startsWith(mine)) storage.removeItem(name);
     } catch {
       // it ends by itself
     }

@@ -1,4 +1,4 @@
-import { sleep, until } from "../abort.js";
+import { limit, sleep, until } from "../abort.js";
 import { codes, type Code } from "../codes.js";
 import { Emitter, safely } from "../emitter.js";
 import { HoldfastError, signedOut } from "../errors.js";
@@ -451,8 +451,7 @@ export class AuthManager implements TokenSource {
       return generation === this.#generation;
     };
     const { stop, land } = flight;
-    const { signal } = stop;
-    const timer = setTimeout(() => stop.abort(new HoldfastError("TIMEOUT", "No answer in time")), 30 * second);
+    const { signal, done } = limit(stop.signal, 30 * second);
     const { cookie, storage } = this.#config;
     const alone = storage === "memory" && !cookie;
     const run = async () => {
@@ -491,7 +490,7 @@ export class AuthManager implements TokenSource {
       this.#fail(e);
       this.#tick();
     } finally {
-      clearTimeout(timer);
+      done();
     }
   }
 

@@ -37,7 +37,7 @@ export function refusal(res: { status: number; headers: Headers }, text: string,
   const requestId = body.requestId ?? headers.get("X-Request-Id");
   return new HoldfastError(code, message ?? `${what} was answered ${status || "by a redirect: call the final address"}`, {
     status,
-    details: body.details,
+    ...(body.details !== undefined && { details: body.details }),
     ...(requestId && { requestId }),
     ...(after > 0 && { retryAfter: after }),
   });

@@ -318,3 +318,26 @@ test.each([
   tab.auth.setTokens({ accessToken: jwt({ sub: "u", permissions: { rooms } }) });
   expect(tab.auth.canJoin(room)).toBe(want);
 });
+
+test("L17 locks that are refused, or a storage that can't hold a lease: this tab refreshes on its own", async () => {
+  const a = new Tab(new Browser()).follow();
+  (a.platform as any).locks = { request: () => Promise.reject(new Error("SecurityError")) };
+  a.auth.setTokens(a.browser.server.grant("ann"));
+  await a.auth.refresh();
+  const b = new Tab(new Browser(), {}, ["locks"]).follow();
+  b.auth.setTokens(b.browser.server.grant("ann"));
+  b.local.writes = new Error("full");
+  await b.auth.refresh();
+  expect([await a.auth.getAccessToken(), await b.auth.getAccessToken()]).toEqual(["ann-2", "ann-2"]);
+});
+
+test("L17 who no longer needs a lease gives it back", async () => {
+  const a = new Tab(new Browser(), {}, ["locks"]).follow();
+  a.auth.setTokens(a.browser.server.grant("ann"));
+  void a.auth.refresh().catch(() => {});
+  expect(a.browser.kept.has(key + ":lock")).toBe(true);
+  await a.auth.clear();
+  await settle();
+  expect([...a.browser.kept.keys()]).toEqual([]);
+  expect(a.browser.server.count(refresh)).toBe(0);
+});
