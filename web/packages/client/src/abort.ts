@@ -27,11 +27,17 @@ export function sleep(ms: number, signal?: AbortSignal | null): Promise<void> {
  * A signal that follows another one, and aborts with TIMEOUT after some
  * milliseconds. `done` ends the timer, and unless `follow` the following too.
  */
-export function limit(signal: AbortSignal | null | undefined, ms: number): { signal: AbortSignal; done: (follow?: boolean) => void } {
+export function limit(
+  signal: AbortSignal | null | undefined,
+  ms: number,
+): { signal: AbortSignal; done: (follow?: boolean) => void } {
   // AbortSignal.any and AbortSignal.timeout are not there in all browsers, nor do fake timers know them.
   const own = new AbortController();
   const stop = () => own.abort(reason(signal!));
-  const timer = setTimeout(() => own.abort(new HoldfastError("TIMEOUT", "No answer in time")), Math.min(ms, 2 ** 31 - 1));
+  const timer = setTimeout(
+    () => own.abort(new HoldfastError("TIMEOUT", "No answer in time")),
+    Math.min(ms, 2 ** 31 - 1),
+  );
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   return {

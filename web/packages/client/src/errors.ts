@@ -29,10 +29,22 @@ export class HoldfastError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    { cause, ...more }: { status?: number; requestId?: string; retryAfter?: number; details?: unknown; final?: boolean; cause?: unknown } = {},
+    {
+      cause,
+      ...more
+    }: {
+      status?: number;
+      requestId?: string;
+      retryAfter?: number;
+      details?: unknown;
+      final?: boolean;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, cause === undefined ? undefined : { cause });
-    Object.assign(this, { status: 0, final: !/^(wait|reconnect)$/.test(codes[code as Code]?.[2] ?? "wait") }, more, { code });
+    Object.assign(this, { status: 0, final: !/^(wait|reconnect)$/.test(codes[code as Code]?.[2] ?? "wait") }, more, {
+      code,
+    });
   }
 }
 

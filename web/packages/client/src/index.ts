@@ -3,7 +3,15 @@ import { sourceOf } from "./auth/source.js";
 import { HoldfastError } from "./errors.js";
 import { createHttp } from "./http/http.js";
 import { createSocket } from "./socket/socket.js";
-import type { AuthConfig, AuthToken, EventMap, HttpClient, RealtimeClientConfig, RealtimeSocket, TokenSource } from "./types.js";
+import type {
+  AuthConfig,
+  AuthToken,
+  EventMap,
+  HttpClient,
+  RealtimeClientConfig,
+  RealtimeSocket,
+  TokenSource,
+} from "./types.js";
 
 export { AuthManager } from "./auth/manager.js";
 export type { AuthSnapshot, AuthSurroundings } from "./auth/manager.js";
@@ -35,13 +43,18 @@ export function createRealtimeClient<E extends EventMap = EventMap>(
   config?: RealtimeClientConfig & { authToken?: never; auth?: AuthConfig },
 ): RealtimeClient<E, AuthManager>;
 export function createRealtimeClient<E extends EventMap = EventMap>(config: RealtimeClientConfig): RealtimeClient<E>;
-export function createRealtimeClient<E extends EventMap = EventMap>(config: RealtimeClientConfig = {}): RealtimeClient<E> {
+export function createRealtimeClient<E extends EventMap = EventMap>(
+  config: RealtimeClientConfig = {},
+): RealtimeClient<E> {
   const { auth, authToken, csrf, http, platform, withCredentials = false } = config;
   const url = () => {
     try {
       return new URL(config.url ?? "/", globalThis.location?.href).href;
     } catch {
-      throw new HoldfastError("INVALID_ARGUMENT", "`url` must be the server's address: there is no page to take it from");
+      throw new HoldfastError(
+        "INVALID_ARGUMENT",
+        "`url` must be the server's address: there is no page to take it from",
+      );
     }
   };
   const cookie = auth === false || (!authToken && auth?.cookie);

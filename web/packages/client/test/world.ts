@@ -23,7 +23,14 @@ type Handler = (req: Request, n: number) => Response | Promise<Response>;
 
 /** A server: handlers by path; what has none is 404. */
 export class Server {
-  readonly requests: { method: string; path: string; headers: Headers; body: string; credentials: string; redirect: string }[] = [];
+  readonly requests: {
+    method: string;
+    path: string;
+    headers: Headers;
+    body: string;
+    credentials: string;
+    redirect: string;
+  }[] = [];
   readonly routes: Record<string, Handler> = {};
   tokens = 0;
 
@@ -32,9 +39,18 @@ export class Server {
     this.routes["/api/auth/sign-out"] = () => json({});
   }
 
-  grant(user: string, expiresIn: number | undefined = 900): { accessToken: string; refreshToken: string; sessionId: string; expiresIn: number; user: { id: string } } {
+  grant(
+    user: string,
+    expiresIn: number | undefined = 900,
+  ): { accessToken: string; refreshToken: string; sessionId: string; expiresIn: number; user: { id: string } } {
     const n = ++this.tokens;
-    return { accessToken: `${user}-${n}`, refreshToken: `r-${user}-${n}`, sessionId: `s-${user}`, expiresIn, user: { id: user } };
+    return {
+      accessToken: `${user}-${n}`,
+      refreshToken: `r-${user}-${n}`,
+      sessionId: `s-${user}`,
+      expiresIn,
+      user: { id: user },
+    };
   }
 
   count(path: string): number {
@@ -156,7 +172,12 @@ export class Tab {
   http!: Http;
   auth!: AuthManager;
 
-  constructor(browser: Browser, config: AuthConfig = {}, without: (keyof Platform)[] = [], deps: Partial<HttpDeps> = {}) {
+  constructor(
+    browser: Browser,
+    config: AuthConfig = {},
+    without: (keyof Platform)[] = [],
+    deps: Partial<HttpDeps> = {},
+  ) {
     this.browser = browser;
     browser.tabs.push(this);
     this.local = new Shelf(browser.kept, (key, newValue) => {
@@ -177,7 +198,8 @@ export class Tab {
       postMessage(data: unknown): void {
         if (self.dead) return;
         const copy = structuredClone(data);
-        for (const c of browser.channels) if (c !== this && c.name === this.name) queueMicrotask(() => c.onmessage?.({ data: copy }));
+        for (const c of browser.channels)
+          if (c !== this && c.name === this.name) queueMicrotask(() => c.onmessage?.({ data: copy }));
       }
       close(): void {
         browser.channels.delete(this);
@@ -206,14 +228,23 @@ export class Tab {
     };
     for (const name of without) (platform as any)[name] = undefined;
     this.platform = platform;
-    this.http = createHttp({ url: () => "https://rt.example", platform, source: () => this.auth, csrf: config.cookie, ...deps });
+    this.http = createHttp({
+      url: () => "https://rt.example",
+      platform,
+      source: () => this.auth,
+      csrf: config.cookie,
+      ...deps,
+    });
     this.auth = new AuthManager(config, { platform, own: this.http.own });
   }
 
   /** Writes down what the manager tells, from now on. */
   follow(): this {
     for (const event of ["sign-in", "sign-out", "refresh", "refresh-failed", "inactivity-timeout", "error"] as const) {
-      this.auth.on(event, ({ source }) => void (this.dead || this.told.push(source === "self" ? event : `${event} ${source}`)));
+      this.auth.on(
+        event,
+        ({ source }) => void (this.dead || this.told.push(source === "self" ? event : `${event} ${source}`)),
+      );
     }
     return this;
   }

@@ -6,9 +6,10 @@ import { createHttp, type OwnCall } from "../http/http.js";
 import type { Platform } from "../platform.js";
 import { clock, part, random } from "../surroundings.js";
 import type { AuthConfig, AuthEvents, Source, TokenSource, Tokens, Unsubscribe, User } from "../types.js";
+import { Kept } from "./kept.js";
 import { locked } from "./lock.js";
 import { joins, permits } from "./rights.js";
-import { claims, makeSession, readSession, sameLogin, type Session } from "./session.js";
+import { claims, makeSession, sameLogin, type Session } from "./session.js";
 import { openTabs, type Message, type Tabs } from "./tabs.js";
 
 /** What an AuthManager shows of itself. A new object at each change, so that it can be a snapshot. */
@@ -54,16 +55,14 @@ export class AuthManager implements TokenSource {
   readonly #own: OwnCall;
   readonly #key: string;
   readonly #events = new Emitter<AuthEvents & { change: void }>();
+  readonly #kept: Kept;
   #tabs: Tabs | undefined;
-  #storage: Storage | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #loaded = false;
   #early: AuthEvents["error"] | undefined; // before anybody could listen
   #snapshot: AuthSnapshot | undefined;
 
   #held: Session | undefined;
-  #seen: string | null = null; // what the storage was last known to keep
-  #dirty = false; // it could not be written
   #out = false; // signed out by somebody's wish, or for good: a cookie is not tried
   #generation = 0; // of #held
   #flight: Flight | undefined;
@@ -83,6 +82,7 @@ export class AuthManager implements TokenSource {
     this.#platform = platform;
     this.#own = own ?? createHttp({ url: () => location.origin, platform, csrf: config.cookie }).own;
     this.#key = config.tokenKey ?? "holdfast:tokens";
+    this.#kept = new Kept(this.#key, (e) => this.#fail(e));
   }
 
   /** Signs in, or replaces the tokens of whoever is signed in. The refresh token is kept where the same user has no new one. */
@@ -121,7 +121,11 @@ export class AuthManager implements TokenSource {
   async getAccessToken(signal?: AbortSignal): Promise<string | null> {
     this.#start();
     const held = this.#held;
-    const usable = held && (!(this.#since(held.receivedAt) >= held.lifetimeMs!) || this.#since(this.#refreshedAt) < second || !this.#renewable());
+    const usable =
+      held &&
+      (!(this.#since(held.receivedAt) >= held.lifetimeMs!) ||
+        this.#since(this.#refreshedAt) < second ||
+        !this.#renewable());
     if (held ? !usable : this.#config.cookie && !this.#out) {
       try {
         await this.#renew(false, signal);
@@ -177,7 +181,9 @@ export class AuthManager implements TokenSource {
   canJoin(room: string): boolean {
     const permissions = this.#permissions();
     try {
-      return !!this.#held && (permissions === undefined || permissions.rooms === undefined || joins(permissions.rooms, room));
+      return (
+        !!this.#held && (permissions === undefined || permissions.rooms === undefined || joins(permissions.rooms, room))
+      );
     } catch {
       return false; // permissions that make no sense grant nothing
     }
@@ -278,7 +284,7 @@ export class AuthManager implements TokenSource {
 
   /** What other tabs have too. */
   #shared(): Storage | undefined {
-    return (this.#config.storage ?? "localStorage") === "localStorage" ? this.#storage : undefined;
+    return (this.#config.storage ?? "localStorage") === "localStorage" ? this.#kept.storage : undefined;
   }
 
   #load(): void {
@@ -286,47 +292,19 @@ export class AuthManager implements TokenSource {
     this.#loaded = true;
     const { cookie, storage = "localStorage" } = this.#config;
     try {
-      if (!cookie && storage !== "memory") this.#storage = part(this.#platform, storage);
-      this.#read((session) => (this.#held = session));
+      if (!cookie && storage !== "memory") this.#kept.storage = part(this.#platform, storage);
+      this.#kept.read((session) => (this.#held = session));
     } catch (e) {
       this.#fail(e);
     }
   }
 
-  /** Gives what the storage keeps, if that is news, to `take`. Throws where it can't be read; garbage is put aside. */
-  #read(take: (session: Session | undefined) => void): void {
-    const key = this.#key;
-    const storage = this.#storage;
-    const text = storage?.getItem(key) ?? null;
-    if (text === this.#seen) return;
-    const session = text === null ? undefined : readSession(text);
-    this.#seen = session ? text : null;
-    take(session);
-    if (session || text === null) return;
-    this.#fail(new Error(`${key} held no session; it is now ${key}:bad`));
-    storage!.removeItem(key);
-    storage!.setItem(key + ":bad", text);
-  }
-
   /** Takes over what others have put into the storage. */
   #look(): void {
     try {
-      this.#read((session) => this.#takeOver(session));
+      this.#kept.read((session) => this.#takeOver(session));
     } catch {
       // A storage that can't be read was told of when it was opened, or is when it is written.
-    }
-  }
-
-  #write(): void {
-    const text = this.#held ? JSON.stringify(this.#held) : null;
-    try {
-      if (text) this.#storage?.setItem(this.#key, text);
-      else this.#storage?.removeItem(this.#key);
-      this.#seen = this.#storage ? text : null;
-      this.#dirty = false;
-    } catch (e) {
-      if (!this.#dirty) this.#fail(e); // memory goes on, and it is tried again
-      this.#dirty = true;
     }
   }
 
@@ -351,16 +329,21 @@ export class AuthManager implements TokenSource {
   /** Makes another tab's session this one's. */
   #takeOver(next: Session | undefined): void {
     const held = this.#held;
-    this.#dirty = false;
+    this.#kept.dirty = false;
     if (!next) {
       if (held || !this.#out) this.#become("sign-out", next, { source: "remote" });
     } else if (!held || !sameLogin(held, next)) this.#become("sign-in", next, { user: next.user, source: "remote" });
-    else if (held.access !== next.access || held.refresh !== next.refresh) this.#become("refresh", next, { accessToken: next.access, source: "remote" });
+    else if (held.access !== next.access || held.refresh !== next.refresh)
+      this.#become("refresh", next, { accessToken: next.access, source: "remote" });
     else this.#held = next; // which may be marked as being renewed
   }
 
   /** Replaces the session, and tells of it. Who waits for a refresh of the one before is told to look again. */
-  #become<K extends "sign-in" | "sign-out" | "refresh">(event: K, next: Session | undefined, payload: AuthEvents[K]): void {
+  #become<K extends "sign-in" | "sign-out" | "refresh">(
+    event: K,
+    next: Session | undefined,
+    payload: AuthEvents[K],
+  ): void {
     const was = this.#held?.access;
     const now = this.#now();
     const own = payload.source === "self";
@@ -382,7 +365,7 @@ export class AuthManager implements TokenSource {
     flight?.land();
     if (flight?.waiting) flight.stop.abort();
     // What another tab has put into the storage that both have stays as it is: it may be newer by now.
-    if (own || !shared) this.#write();
+    if (own || !shared) this.#kept.write(this.#held);
     if (own) this.#tabs?.post({ kind: next ? "look" : "out", was, session: shared ? undefined : next });
     if (next || was) this.#events.emit(event, payload as any);
     this.#events.emit("change", undefined);
@@ -396,13 +379,19 @@ export class AuthManager implements TokenSource {
     const held = this.#held;
     const now = this.#now();
     const waits: number[] = [];
-    if (this.#dirty) {
-      this.#write();
+    if (this.#kept.dirty) {
+      this.#kept.write(this.#held);
       waits.push(30 * second);
     }
     if (this.#renewable() && !this.#flight && !(!held && this.#out)) {
       const life = held?.lifetimeMs;
-      const due = !held || held.renewing ? 0 : life ? Math.max(life - (this.#config.tokenExpiryBuffer ?? 30 * second), 0.8 * life) - this.#since(held.receivedAt) : Infinity;
+      const due =
+        !held || held.renewing
+          ? 0
+          : life
+            ? Math.max(life - (this.#config.tokenExpiryBuffer ?? 30 * second), 0.8 * life) -
+              this.#since(held.receivedAt)
+            : Infinity;
       const wait = Math.max(due, second - this.#since(this.#refreshedAt), this.#pause - this.#since(this.#failedAt));
       if (wait <= 0) this.#begin();
       else if (wait < Infinity) waits.push(wait);
@@ -458,9 +447,9 @@ export class AuthManager implements TokenSource {
       if (!current()) return;
       flight.waiting = false;
       const old = this.#held;
-      if (old && this.#storage) {
+      if (old && this.#kept.storage) {
         this.#held = { ...old, renewing: true };
-        this.#write();
+        this.#kept.write(this.#held);
       }
       const next = await until(this.#ask(old, signal), signal);
       if (!current()) {
@@ -470,7 +459,8 @@ export class AuthManager implements TokenSource {
       }
       if (refused) this.#refusals.push(this.#now());
       // A cookie may be somebody else's by now.
-      if (old && old.user?.id === next.user?.id) this.#become("refresh", next, { accessToken: next.access, source: "self" });
+      if (old && old.user?.id === next.user?.id)
+        this.#become("refresh", next, { accessToken: next.access, source: "self" });
       else this.#become("sign-in", next, { user: next.user, source: "self" });
       // Storage takes a moment to reach tabs in other processes. Who gets the lock next must find the new tokens.
       // This tab needs no such wait: its next refresh ends it.
@@ -502,10 +492,21 @@ export class AuthManager implements TokenSource {
     if (refreshFn) tokens = await refreshFn(refreshToken, signal);
     else {
       try {
-        const { res, body } = await this.#own("POST", refreshEndpoint, cookie ? undefined : { refreshToken }, undefined, signal);
+        const { res, body } = await this.#own(
+          "POST",
+          refreshEndpoint,
+          cookie ? undefined : { refreshToken },
+          undefined,
+          signal,
+        );
         date = Date.parse(res.headers.get("Date")!);
         // The other names are those of OAuth 2 (RFC 6749 §5.1).
-        tokens = { accessToken: body?.access_token, refreshToken: body?.refresh_token, expiresIn: body?.expires_in, ...body };
+        tokens = {
+          accessToken: body?.access_token,
+          refreshToken: body?.refresh_token,
+          expiresIn: body?.expires_in,
+          ...body,
+        };
       } catch (e: any) {
         // The codes that end a session. Another one that is final elsewhere, such as NOT_FOUND, is a fault of the way there.
         if (!e.final || /^(UNAUTH|TOKEN_E|SESSION_|REFRESH_|INVALID_C|FORB)/.test(e.code)) throw e;

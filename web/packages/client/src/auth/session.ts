@@ -44,7 +44,14 @@ export function makeSession(t: Tokens, now: number, old?: Session, date = NaN): 
   };
   // Lengths of time don't depend on whose clock is right; where there is none, the server's clock is the better one.
   const end = t.expiresAt || exp * 1000;
-  const life = t.expiresIn! > 0 ? t.expiresIn! * 1000 : iat > 0 && exp > iat ? (exp - iat) * 1000 : end > date ? end - date : end - now;
+  const life =
+    t.expiresIn! > 0
+      ? t.expiresIn! * 1000
+      : iat > 0 && exp > iat
+        ? (exp - iat) * 1000
+        : end > date
+          ? end - date
+          : end - now;
   return there({
     version: 1,
     access: t.accessToken,

@@ -11,7 +11,8 @@ export function createCsrf(config: CsrfConfig, own: OwnCall, cookies: () => stri
   const load = async () => {
     try {
       const { res, body } = await own("GET", endpoint);
-      token = res.headers.get(header) || body?.csrfToken || `; ${cookies()}`.split(`; ${cookieName}=`)[1]?.split(";")[0];
+      token =
+        res.headers.get(header) || body?.csrfToken || `; ${cookies()}`.split(`; ${cookieName}=`)[1]?.split(";")[0];
       if (!token) throw new HoldfastError("PROTOCOL_ERROR", `${endpoint} brought no CSRF token`);
       return token;
     } finally {
@@ -21,7 +22,8 @@ export function createCsrf(config: CsrfConfig, own: OwnCall, cookies: () => stri
   return {
     header,
     /** The token; another one than that which was refused. One call gets it for all. */
-    get: async (signal?: AbortSignal, refused?: string): Promise<string> => (token && token !== refused ? token : until((loading ??= load()), signal)),
+    get: async (signal?: AbortSignal, refused?: string): Promise<string> =>
+      token && token !== refused ? token : until((loading ??= load()), signal),
     /** Keeps the token that an answer brings: those to sign-in and sign-out do, and refusals. */
     learn(res: Response): void {
       token = res.headers.get(header) ?? token;

@@ -22,7 +22,13 @@ export interface HttpDeps {
  * A call of the client itself, to a path of its server, whatever `baseUrl` and
  * hooks are. `body` is the answer's, read. Errors are strict: see `refusal`.
  */
-export type OwnCall = (method: string, path: string, body?: unknown, token?: string, signal?: AbortSignal) => Promise<{ res: Response; body: any }>;
+export type OwnCall = (
+  method: string,
+  path: string,
+  body?: unknown,
+  token?: string,
+  signal?: AbortSignal,
+) => Promise<{ res: Response; body: any }>;
 
 export interface Http extends HttpClient {
   own: OwnCall;
@@ -93,7 +99,8 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
           tokens.touch?.();
           headers.set(auth, "Bearer " + token);
         }
-        if (guard && !/^(GET|HEAD|OPTIONS)$/.test(method) && !headers.has(auth)) headers.set(guard.header, (sent = await guard.get(signal)));
+        if (guard && !/^(GET|HEAD|OPTIONS)$/.test(method) && !headers.has(auth))
+          headers.set(guard.header, (sent = await guard.get(signal)));
       }
       const fetch = part(platform, "fetch")!;
       // The constructor keeps of a request what is not said anew.
@@ -121,7 +128,12 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
       } else if (res.status === 403 && sent && !mismatched && (await read(res)).code === "CSRF_MISMATCH") {
         mismatched = true;
         await (guard as ReturnType<typeof createCsrf>).get(signal, sent);
-      } else if (res.status === 503 && /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) && tries < (config.retries ?? 3) && !stream) {
+      } else if (
+        res.status === 503 &&
+        /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) &&
+        tries < (config.retries ?? 3) &&
+        !stream
+      ) {
         const wait = (await read(res)).retryAfter! * 1000 + random(platform) * Math.min(1000 * 2 ** tries, 30_000);
         if (!(clock(platform) + wait < deadline)) return res; // no Retry-After, or no time
         await sleep(wait, signal);
@@ -131,20 +143,38 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
   }
 
   /** A good answer, read. */
-  async function whole(method: string, path: string, body: any, options: RequestOptions = {}, own?: boolean): Promise<{ res: Response; body: any }> {
+  async function whole(
+    method: string,
+    path: string,
+    body: any,
+    options: RequestOptions = {},
+    own?: boolean,
+  ): Promise<{ res: Response; body: any }> {
     const timeout = options.timeout || timeouts;
     const { signal, done } = limit(options.signal, timeout);
     const work = async () => {
       const url = new URL(join(own ? home() : base(), path));
       const headers = new Headers({ Accept: json, ...options.headers });
-      for (const [name, value] of Object.entries(options.query ?? {})) if (value != null) url.searchParams.append(name, String(value));
+      for (const [name, value] of Object.entries(options.query ?? {}))
+        if (value != null) url.searchParams.append(name, String(value));
       // What `fetch` takes is sent as it is, all else as JSON.
       if (body == null) body = null;
-      else if (!ArrayBuffer.isView(body) && !/^(FormData|Blob|File|URLSearchParams|ArrayBuffer|ReadableStream)$/.test(kind(body))) {
+      else if (
+        !ArrayBuffer.isView(body) &&
+        !/^(FormData|Blob|File|URLSearchParams|ArrayBuffer|ReadableStream)$/.test(kind(body))
+      ) {
         body = JSON.stringify(body);
         if (!headers.has("Content-Type")) headers.set("Content-Type", json);
       }
-      const call: Call = { method, url: url.href, init: { headers, body }, signal, timeout, anonymous: own || options.anonymous, own };
+      const call: Call = {
+        method,
+        url: url.href,
+        init: { headers, body },
+        signal,
+        timeout,
+        anonymous: own || options.anonymous,
+        own,
+      };
       const res = await send(call);
       const text = await reached(res.text(), signal);
       if (!res.ok) {
@@ -167,12 +197,26 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
     }
   }
 
-  function own(method: string, path: string, body?: unknown, token?: string, signal?: AbortSignal): ReturnType<OwnCall> {
-    return whole(method, path, body, { ...(token && { headers: { [auth]: "Bearer " + token } }), ...(signal && { signal }) }, true);
+  function own(
+    method: string,
+    path: string,
+    body?: unknown,
+    token?: string,
+    signal?: AbortSignal,
+  ): ReturnType<OwnCall> {
+    return whole(
+      method,
+      path,
+      body,
+      { ...(token && { headers: { [auth]: "Bearer " + token } }), ...(signal && { signal }) },
+      true,
+    );
   }
 
-  const plain = (method: string) => async (path: string, options?: RequestOptions) => (await whole(method, path, null, options)).body;
-  const full = (method: string) => async (path: string, body?: unknown, options?: RequestOptions) => (await whole(method, path, body, options)).body;
+  const plain = (method: string) => async (path: string, options?: RequestOptions) =>
+    (await whole(method, path, null, options)).body;
+  const full = (method: string) => async (path: string, body?: unknown, options?: RequestOptions) =>
+    (await whole(method, path, body, options)).body;
 
   return {
     get: plain("GET"),
@@ -183,7 +227,16 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
     async fetch(path, init = {}) {
       const { signal, done } = limit(init.signal, timeouts);
       try {
-        return await until(send({ method: (init.method ?? "GET").toUpperCase(), url: join(base(), path), init, signal, timeout: timeouts }), signal);
+        return await until(
+          send({
+            method: (init.method ?? "GET").toUpperCase(),
+            url: join(base(), path),
+            init,
+            signal,
+            timeout: timeouts,
+          }),
+          signal,
+        );
       } finally {
         done(true); // the caller's signal still ends the reading of the body
       }

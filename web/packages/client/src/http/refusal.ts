@@ -17,7 +17,13 @@ const byStatus: Record<number, Code> = {
  * says. Strict: only a code that it names counts, and 400, 401 and 429; of the
  * rest a proxy may be the author.
  */
-export function refusal(res: { status: number; headers: Headers }, text: string, what: string, now: number, strict?: boolean): HoldfastError {
+export function refusal(
+  res: { status: number; headers: Headers },
+  text: string,
+  what: string,
+  now: number,
+  strict?: boolean,
+): HoldfastError {
   const { status, headers } = res;
   let body: any;
   try {
@@ -27,7 +33,9 @@ export function refusal(res: { status: number; headers: Headers }, text: string,
   }
   body = Object(body);
   // 408 and 425 are worth another try.
-  let code = byStatus[status] ?? (status < 400 || status > 499 || /408|425/.test(String(status)) ? "INTERNAL" : "INVALID_ARGUMENT");
+  let code =
+    byStatus[status] ??
+    (status < 400 || status > 499 || /408|425/.test(String(status)) ? "INTERNAL" : "INVALID_ARGUMENT");
   if (Object.hasOwn(codes, body.code)) code = body.code;
   else if (strict && status !== 429) code = status === 400 || status === 401 ? "UNAUTHENTICATED" : "INTERNAL";
   const header = headers.get("Retry-After")!;
@@ -35,10 +43,14 @@ export function refusal(res: { status: number; headers: Headers }, text: string,
   const after = Math.min(body.retryAfter || +header || (Date.parse(header) - now) / 1000, 3600);
   const message = [body.error, body.message].find((m) => m && typeof m === "string");
   const requestId = body.requestId ?? headers.get("X-Request-Id");
-  return new HoldfastError(code, message ?? `${what} was answered ${status || "by a redirect: call the final address"}`, {
-    status,
-    ...(body.details !== undefined && { details: body.details }),
-    ...(requestId && { requestId }),
-    ...(after > 0 && { retryAfter: after }),
-  });
+  return new HoldfastError(
+    code,
+    message ?? `${what} was answered ${status || "by a redirect: call the final address"}`,
+    {
+      status,
+      ...(body.details !== undefined && { details: body.details }),
+      ...(requestId && { requestId }),
+      ...(after > 0 && { retryAfter: after }),
+    },
+  );
 }

@@ -182,7 +182,9 @@ test("L07 no new refresh token: the old one is kept, by a refresh and by setToke
   tab.auth.setTokens({ accessToken: "ann-x", user: { id: "ann" } });
   await vi.advanceTimersByTimeAsync(1000);
   await tab.auth.refresh();
-  expect(server.requests.filter((r) => r.path === refresh).map((r) => r.body)).toEqual(Array(2).fill('{"refreshToken":"r-ann-1"}'));
+  expect(server.requests.filter((r) => r.path === refresh).map((r) => r.body)).toEqual(
+    Array(2).fill('{"refreshToken":"r-ann-1"}'),
+  );
   tab.auth.setTokens({ accessToken: "bob-x", user: { id: "bob" } });
   await expect(tab.auth.refresh()).rejects.toThrow("no refresh token");
 });
@@ -214,23 +216,26 @@ test.each([
   expect(server.count(refresh)).toBe(n);
 });
 
-test.each([600, -600, 315_360_000, -315_360_000])("L10 the server's clock is %s s ahead: lifetimes are lengths", async (skew) => {
-  const tab = one();
-  const { server } = tab.browser;
-  const grant = (how: number) => {
-    const iat = Date.now() / 1000 + skew;
-    const claims = { sub: "ann", exp: iat + 900 };
-    if (how === 0) return json({ accessToken: jwt(claims), refreshToken: "r", expiresIn: 900 });
-    if (how === 1) return json({ accessToken: jwt({ ...claims, iat }), refreshToken: "r" });
-    return json({ accessToken: jwt(claims), refreshToken: "r" }, 200, { Date: new Date(iat * 1000).toUTCString() });
-  };
-  let n = 0;
-  server.routes[refresh] = () => grant(n++ % 3);
-  tab.auth.setTokens({ accessToken: "t", refreshToken: "r", user: { id: "ann" }, expiresIn: 900 });
-  await vi.advanceTimersByTimeAsync(6 * 3_600_000);
-  expect(server.count(refresh)).toBeGreaterThanOrEqual(23);
-  expect(server.count(refresh)).toBeLessThanOrEqual(26);
-});
+test.each([600, -600, 315_360_000, -315_360_000])(
+  "L10 the server's clock is %s s ahead: lifetimes are lengths",
+  async (skew) => {
+    const tab = one();
+    const { server } = tab.browser;
+    const grant = (how: number) => {
+      const iat = Date.now() / 1000 + skew;
+      const claims = { sub: "ann", exp: iat + 900 };
+      if (how === 0) return json({ accessToken: jwt(claims), refreshToken: "r", expiresIn: 900 });
+      if (how === 1) return json({ accessToken: jwt({ ...claims, iat }), refreshToken: "r" });
+      return json({ accessToken: jwt(claims), refreshToken: "r" }, 200, { Date: new Date(iat * 1000).toUTCString() });
+    };
+    let n = 0;
+    server.routes[refresh] = () => grant(n++ % 3);
+    tab.auth.setTokens({ accessToken: "t", refreshToken: "r", user: { id: "ann" }, expiresIn: 900 });
+    await vi.advanceTimersByTimeAsync(6 * 3_600_000);
+    expect(server.count(refresh)).toBeGreaterThanOrEqual(23);
+    expect(server.count(refresh)).toBeLessThanOrEqual(26);
+  },
+);
 
 test("L10 this machine's clock is set back: the token is renewed, once", async () => {
   const tab = one();
@@ -257,7 +262,10 @@ test("L11 fresh tokens are refused: 3 refreshes in 30 s, then the server's reaso
 });
 
 test("L12 refreshFn: gets the refresh token and a signal; a final error ends the session, any other does not", async () => {
-  const refreshFn = vi.fn(async (_token: string | undefined, _signal: AbortSignal) => ({ accessToken: "new", expiresIn: 900 }));
+  const refreshFn = vi.fn(async (_token: string | undefined, _signal: AbortSignal) => ({
+    accessToken: "new",
+    expiresIn: 900,
+  }));
   const tab = one({ refreshFn });
   tab.auth.setTokens({ accessToken: "t", refreshToken: "r", user: { id: "ann" } });
   await tab.auth.refresh();
@@ -304,14 +312,17 @@ test("L20 PERMISSION_VERSION_STALE is no sign-out; SESSION_REVOKED is one, once,
 test.each([
   ["503", () => json({}, 503), "INTERNAL"],
   ["no network", () => Promise.reject(new TypeError("x")), "NETWORK"],
-])("L21 the server does not hear of a sign-out (%s): signed out here, and the failure is told", async (_, answer, code) => {
-  const tab = one();
-  tab.auth.setTokens(tab.browser.server.grant("ann"));
-  tab.browser.server.routes[signOut] = answer;
-  await expect(tab.auth.clear()).rejects.toMatchObject({ code });
-  expect(tab.auth.isAuthenticated()).toBe(false);
-  expect(tab.since()).toEqual(["sign-in", "sign-out", "error"]);
-});
+])(
+  "L21 the server does not hear of a sign-out (%s): signed out here, and the failure is told",
+  async (_, answer, code) => {
+    const tab = one();
+    tab.auth.setTokens(tab.browser.server.grant("ann"));
+    tab.browser.server.routes[signOut] = answer;
+    await expect(tab.auth.clear()).rejects.toMatchObject({ code });
+    expect(tab.auth.isAuthenticated()).toBe(false);
+    expect(tab.since()).toEqual(["sign-in", "sign-out", "error"]);
+  },
+);
 
 test("L22 two managers share nothing", async () => {
   const a = one();

@@ -72,7 +72,10 @@ test("L16 a tab is killed between the server's rotation and the write: the next 
   const next = new Tab(a.browser).follow();
   await settle();
   expect(await next.auth.getAccessToken()).not.toBe("ann-1");
-  expect(server.requests.filter((r) => r.path === refresh).map((r) => JSON.parse(r.body).refreshToken)).toEqual(["r-ann-1", "r-ann-1"]);
+  expect(server.requests.filter((r) => r.path === refresh).map((r) => JSON.parse(r.body).refreshToken)).toEqual([
+    "r-ann-1",
+    "r-ann-1",
+  ]);
 });
 
 test("L16 a killed tab's lock is freed, and a tab that is there finishes its refresh", async () => {
@@ -145,7 +148,12 @@ test.each([
   await settle();
   expect([a.since(), b.since()]).toEqual([["sign-out remote"], ["sign-out"]]);
   expect(changed).toHaveBeenCalledTimes(3);
-  expect(a.auth.getSnapshot()).toEqual({ isAuthenticated: false, user: undefined, sessionId: undefined, pending: false });
+  expect(a.auth.getSnapshot()).toEqual({
+    isAuthenticated: false,
+    user: undefined,
+    sessionId: undefined,
+    pending: false,
+  });
 });
 
 test("L18 a sign-out with an already empty store signs out too", async () => {
@@ -199,9 +207,10 @@ test.each([
   ["touch elsewhere", (_: Tab, b: Tab) => b.auth.touch()],
   ["a request", (a: Tab) => void a.http.get("/x").catch(() => {})],
   ["a request elsewhere", (_: Tab, b: Tab) => void b.http.get("/x").catch(() => {})],
-  ...["mousemove", "keydown", "click", "touchstart", "scroll"].map(
-    (name): [string, (a: Tab) => void] => [name, (a) => void a.events.dispatchEvent(new Event(name))],
-  ),
+  ...["mousemove", "keydown", "click", "touchstart", "scroll"].map((name): [string, (a: Tab) => void] => [
+    name,
+    (a) => void a.events.dispatchEvent(new Event(name)),
+  ]),
 ])("L19 %s is activity", async (_, act) => {
   const [a, b] = two({ inactivityTimeout: 600_000 });
   a.auth.setTokens(a.browser.server.grant("ann", 86_400));
@@ -244,7 +253,9 @@ test("cookie mode: the token is in memory alone; a session is got by the cookie,
   const csrf = { "X-CSRF-Token": "c1" };
   server.routes["/api/auth/csrf"] = () => json({}, 200, csrf);
   server.routes[refresh] = (req) =>
-    req.headers.get("X-CSRF-Token") === "c1" ? json({ ...server.grant("ann"), refreshToken: undefined }) : json({ code: "CSRF_MISMATCH" }, 403);
+    req.headers.get("X-CSRF-Token") === "c1"
+      ? json({ ...server.grant("ann"), refreshToken: undefined })
+      : json({ code: "CSRF_MISMATCH" }, 403);
   await settle();
   expect(server.count(refresh)).toBe(1);
   expect(server.requests.find((r) => r.path === refresh)).toMatchObject({ body: "", credentials: "same-origin" });
@@ -289,12 +300,24 @@ test("a snapshot is the same object until something changes", async () => {
 
 test("user, session, roles and permissions are read from the token's claims", () => {
   const tab = two()[0];
-  const permissions = { rooms: { "board-*": ["join"], "board-9": ["publish"] }, actions: ["todo.write", "admin.*", "a.*.own"] };
-  tab.auth.setTokens({ accessToken: jwt({ sub: "u1", name: "Zoë", roles: "editor", sid: "s1", permissions }), user: { email: "z@example.com" } });
+  const permissions = {
+    rooms: { "board-*": ["join"], "board-9": ["publish"] },
+    actions: ["todo.write", "admin.*", "a.*.own"],
+  };
+  tab.auth.setTokens({
+    accessToken: jwt({ sub: "u1", name: "Zoë", roles: "editor", sid: "s1", permissions }),
+    user: { email: "z@example.com" },
+  });
   expect(tab.auth.getUser()).toEqual({ id: "u1", name: "Zoë", roles: ["editor"], email: "z@example.com" });
   expect(tab.auth.getSessionId()).toBe("s1");
-  expect([tab.auth.hasRole("editor"), tab.auth.hasRole(["admin", "editor"]), tab.auth.hasRole("edit")]).toEqual([true, true, false]);
-  const can = ["todo.write", "todo.writes", "admin.users.delete", "admin", "a.b.own", "a.b.c.own", "a..own", ""].filter((a) => tab.auth.can(a));
+  expect([tab.auth.hasRole("editor"), tab.auth.hasRole(["admin", "editor"]), tab.auth.hasRole("edit")]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  const can = ["todo.write", "todo.writes", "admin.users.delete", "admin", "a.b.own", "a.b.c.own", "a..own", ""].filter(
+    (a) => tab.auth.can(a),
+  );
   expect(can).toEqual(["todo.write", "admin.users.delete", "a.b.own"]);
   expect(["board-1", "board-9", "board-1:x", "other"].filter((r) => tab.auth.canJoin(r))).toEqual(["board-1"]);
   tab.auth.setTokens({ accessToken: "opaque" });

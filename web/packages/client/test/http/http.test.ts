@@ -10,7 +10,12 @@ afterEach(() => void vi.useRealTimers());
 function world(deps: Partial<HttpDeps> = {}, platform = {}) {
   const server = new Server();
   const source = sourceOf("t");
-  const http = createHttp({ url: () => "https://rt.example", source: () => source, platform: { fetch: server.fetch, random: () => 0.5, ...platform }, ...deps });
+  const http = createHttp({
+    url: () => "https://rt.example",
+    source: () => source,
+    platform: { fetch: server.fetch, random: () => 0.5, ...platform },
+    ...deps,
+  });
   return { server, http, last: () => server.requests.at(-1)! };
 }
 
@@ -28,7 +33,8 @@ test.each([
 ] as const)("L01 many calls (%s, %i) get 401 at once: one refresh, each is made again once", async (method, n) => {
   const tab = signedIn();
   const { server } = tab.browser;
-  server.routes["/me"] = (req) => (req.headers.get("Authorization") === "Bearer ann-1" ? json({ code: "TOKEN_EXPIRED" }, 401) : json("ann"));
+  server.routes["/me"] = (req) =>
+    req.headers.get("Authorization") === "Bearer ann-1" ? json({ code: "TOKEN_EXPIRED" }, 401) : json("ann");
   const all = await Promise.all(Array.from({ length: n }, () => tab.http[method]("/me")));
   expect(new Set(all)).toEqual(new Set(["ann"]));
   expect([server.count("/api/auth/refresh"), server.count("/me")]).toEqual([1, 2 * n]);
@@ -62,7 +68,8 @@ test("L11 each call is made again once, and then the server's reason stands", as
   const tab = signedIn();
   const { server } = tab.browser;
   server.routes["/me"] = () => json({ code: "UNAUTHENTICATED" }, 401);
-  for (let i = 0; i < 5; i++) await expect(tab.http.get("/me")).rejects.toMatchObject({ code: "UNAUTHENTICATED", status: 401, final: true });
+  for (let i = 0; i < 5; i++)
+    await expect(tab.http.get("/me")).rejects.toMatchObject({ code: "UNAUTHENTICATED", status: 401, final: true });
   expect([server.count("/api/auth/refresh"), server.count("/me")]).toEqual([3, 8]);
   expect((await tab.http.fetch("/me")).status).toBe(401);
 });
@@ -70,12 +77,18 @@ test("L11 each call is made again once, and then the server's reason stands", as
 test("L12 a fixed token that has expired is a final error; a function is asked again", async () => {
   const { http, server } = world();
   server.routes["/me"] = () => json({ error: "Unauthorized: token expired", code: "TOKEN_EXPIRED" }, 401);
-  await expect(http.get("/me")).rejects.toMatchObject({ code: "TOKEN_EXPIRED", status: 401, final: true, message: "Unauthorized: token expired" });
+  await expect(http.get("/me")).rejects.toMatchObject({
+    code: "TOKEN_EXPIRED",
+    status: 401,
+    final: true,
+    message: "Unauthorized: token expired",
+  });
   expect(server.count("/me")).toBe(1);
   let n = 0;
   const source = sourceOf(async () => `t${n++}`);
   const b = world({ source: () => source });
-  b.server.routes["/me"] = (req) => (req.headers.get("Authorization") === "Bearer t0" ? json({ code: "TOKEN_EXPIRED" }, 401) : json(1));
+  b.server.routes["/me"] = (req) =>
+    req.headers.get("Authorization") === "Bearer t0" ? json({ code: "TOKEN_EXPIRED" }, 401) : json(1);
   expect(await b.http.get("/me")).toBe(1);
   expect(b.server.count("/me")).toBe(2);
 });
@@ -93,19 +106,38 @@ test("L12 nobody is signed in: nothing goes out, unless the call is anonymous", 
 
 test("L20 PERMISSION_VERSION_STALE: refresh, retry", async () => {
   const tab = signedIn();
-  tab.browser.server.routes["/me"] = (_req, n) => (n === 1 ? json({ code: "PERMISSION_VERSION_STALE" }, 401) : json("ann"));
+  tab.browser.server.routes["/me"] = (_req, n) =>
+    n === 1 ? json({ code: "PERMISSION_VERSION_STALE" }, 401) : json("ann");
   expect(await tab.http.get("/me")).toBe("ann");
   expect(tab.since()).toEqual(["sign-in", "refresh"]);
 });
 
 test("L30 nothing of ours goes to another origin", async () => {
-  const { http, last } = world({ csrf: true, withCredentials: true, config: { headers: { "X-App": "1" }, trustedOrigins: ["https://files.example"] }, source: undefined });
+  const { http, last } = world({
+    csrf: true,
+    withCredentials: true,
+    config: { headers: { "X-App": "1" }, trustedOrigins: ["https://files.example"] },
+    source: undefined,
+  });
   await http.post("https://evil.example/x", 1).catch(() => {});
-  expect([last().credentials, last().headers.get("X-App"), last().headers.get("X-CSRF-Token")]).toEqual(["omit", null, null]);
+  expect([last().credentials, last().headers.get("X-App"), last().headers.get("X-CSRF-Token")]).toEqual([
+    "omit",
+    null,
+    null,
+  ]);
   const b = world({ config: { headers: { "X-App": "1" }, trustedOrigins: ["https://files.example"] } });
-  for (const url of ["https://evil.example/x", "http://rt.example/x", "https://rt.example:8443/x", "HTTPS://EVIL.example/x"]) {
+  for (const url of [
+    "https://evil.example/x",
+    "http://rt.example/x",
+    "https://rt.example:8443/x",
+    "HTTPS://EVIL.example/x",
+  ]) {
     await b.http.get(url).catch(() => {});
-    expect([b.last().headers.get("Authorization"), b.last().headers.get("X-App"), b.last().credentials]).toEqual([null, null, "omit"]);
+    expect([b.last().headers.get("Authorization"), b.last().headers.get("X-App"), b.last().credentials]).toEqual([
+      null,
+      null,
+      "omit",
+    ]);
   }
   await b.http.get("https://files.example/x").catch(() => {});
   expect([b.last().headers.get("Authorization"), b.last().headers.get("X-App")]).toEqual(["Bearer t", "1"]);
@@ -114,7 +146,9 @@ test("L30 nothing of ours goes to another origin", async () => {
 });
 
 test("L30 what a hook turns to another origin is outside as well", async () => {
-  const { http, last } = world({ config: { onRequest: (req) => new Request("https://evil.example/x", { headers: req.headers }) } });
+  const { http, last } = world({
+    config: { onRequest: (req) => new Request("https://evil.example/x", { headers: req.headers }) },
+  });
   await http.get("/me").catch(() => {});
   expect([last().path, last().headers.get("Authorization"), last().credentials]).toEqual(["/x", null, "omit"]);
 });
@@ -157,7 +191,8 @@ test("L31 a query", async () => {
 test("L32 a body is sent again whole; a stream is not, and the error says so", async () => {
   const tab = signedIn();
   const { server } = tab.browser;
-  server.routes["/echo"] = async (req, n) => (n === 1 ? json({ code: "TOKEN_EXPIRED", error: "" }, 401) : new Response(await req.text()));
+  server.routes["/echo"] = async (req, n) =>
+    n === 1 ? json({ code: "TOKEN_EXPIRED", error: "" }, 401) : new Response(await req.text());
   expect(await tab.http.post("/echo", { text: "hello" })).toBe('{"text":"hello"}');
   server.routes["/once"] = () => json({ code: "TOKEN_EXPIRED" }, 401);
   const stream = () => new Blob(["hello"]).stream();
@@ -190,15 +225,24 @@ test.each([
 ])("the body %j goes as JSON", async (body, text) => {
   const { http, last } = world();
   await http.patch("/x", body).catch(() => {});
-  expect([last().method, last().body, last().headers.get("Content-Type")]).toEqual(["PATCH", text, text && "application/json" || null]);
+  expect([last().method, last().body, last().headers.get("Content-Type")]).toEqual([
+    "PATCH",
+    text,
+    (text && "application/json") || null,
+  ]);
 });
 
 function guarded(by: string) {
   const w = world({ source: undefined, csrf: true }, { cookie: () => "a=b; csrf-token=c1; c=d" });
   let good = "c1";
   w.server.routes["/api/auth/csrf"] = () =>
-    by === "header" ? json({ csrfToken: "wrong" }, 200, { "X-CSRF-Token": good }) : json(by === "body" ? { csrfToken: good } : {});
-  w.server.routes["/echo"] = async (req) => (req.headers.get("X-CSRF-Token") === good ? json(JSON.parse(await req.text())) : json({ code: "CSRF_MISMATCH" }, 403));
+    by === "header"
+      ? json({ csrfToken: "wrong" }, 200, { "X-CSRF-Token": good })
+      : json(by === "body" ? { csrfToken: good } : {});
+  w.server.routes["/echo"] = async (req) =>
+    req.headers.get("X-CSRF-Token") === good
+      ? json(JSON.parse(await req.text()))
+      : json({ code: "CSRF_MISMATCH" }, 403);
   return { ...w, renew: (token: string) => (good = token) };
 }
 
@@ -219,7 +263,9 @@ test("L33 the refusal brings the new token: it is not asked for", async () => {
   const { http, server } = guarded("header");
   await http.post("/echo", 1);
   server.routes["/echo"] = (req) =>
-    req.headers.get("X-CSRF-Token") === "c9" ? json("ok") : json({ code: "CSRF_MISMATCH" }, 403, { "X-CSRF-Token": "c9" });
+    req.headers.get("X-CSRF-Token") === "c9"
+      ? json("ok")
+      : json({ code: "CSRF_MISMATCH" }, 403, { "X-CSRF-Token": "c9" });
   expect(await http.post("/echo", 1)).toBe("ok");
   expect(server.count("/api/auth/csrf")).toBe(1);
 });
@@ -241,7 +287,8 @@ test("L34 a call that reads, or carries a token, needs none", async () => {
 test("L35 a caller's time ends during a shared refresh: he returns at once, it goes on for the others", async () => {
   const tab = signedIn();
   const { server } = tab.browser;
-  server.routes["/me"] = (req) => (req.headers.get("Authorization") === "Bearer ann-1" ? json({ code: "TOKEN_EXPIRED" }, 401) : json("ann"));
+  server.routes["/me"] = (req) =>
+    req.headers.get("Authorization") === "Bearer ann-1" ? json({ code: "TOKEN_EXPIRED" }, 401) : json("ann");
   server.routes["/api/auth/refresh"] = async () => {
     await new Promise((resolve) => setTimeout(resolve, 5000));
     return json(server.grant("ann"));
@@ -281,10 +328,19 @@ test.each([
   ["FORBIDDEN", 403, true],
 ])("L36 %s is a typed error", async (code, status, final) => {
   const { http, server } = world();
-  server.routes["/x"] = () => json({ error: "A sentence", code, requestId: "q1", retryAfter: 7, details: { a: 1 } }, status);
+  server.routes["/x"] = () =>
+    json({ error: "A sentence", code, requestId: "q1", retryAfter: 7, details: { a: 1 } }, status);
   const e = await http.get("/x").catch((e: unknown) => e);
   expect(e).toBeInstanceOf(HoldfastError);
-  expect(e).toMatchObject({ code, status, final, message: "A sentence", requestId: "q1", retryAfter: 7, details: { a: 1 } });
+  expect(e).toMatchObject({
+    code,
+    status,
+    final,
+    message: "A sentence",
+    requestId: "q1",
+    retryAfter: 7,
+    details: { a: 1 },
+  });
 });
 
 test.each([
@@ -295,8 +351,18 @@ test.each([
   [304, "INTERNAL"],
 ])("L36 a proxy's %i is %s", async (status, code) => {
   const { http, server } = world({ config: { retries: 0 } });
-  server.routes["/x"] = () => new Response(status === 304 ? null : "<html>", { status, headers: { "X-Request-Id": "q", "Retry-After": new Date(Date.now() + 5000).toUTCString() } });
-  await expect(http.get("/x?secret=1")).rejects.toMatchObject({ code, status, requestId: "q", retryAfter: 5, message: `GET /x was answered ${status}` });
+  server.routes["/x"] = () =>
+    new Response(status === 304 ? null : "<html>", {
+      status,
+      headers: { "X-Request-Id": "q", "Retry-After": new Date(Date.now() + 5000).toUTCString() },
+    });
+  await expect(http.get("/x?secret=1")).rejects.toMatchObject({
+    code,
+    status,
+    requestId: "q",
+    retryAfter: 5,
+    message: `GET /x was answered ${status}`,
+  });
 });
 
 test("L36 no answer is NETWORK", async () => {
@@ -343,12 +409,20 @@ test("hooks see each request and answer, and a caller's Authorization stays", as
   });
   server.routes["/x"] = () => json(1);
   await http.get("/x", { headers: { Authorization: "Bearer mine" } });
-  expect([last().headers.get("X-Trace"), last().headers.get("Authorization"), seen]).toEqual(["1", "Bearer mine", ["GET 200"]]);
+  expect([last().headers.get("X-Trace"), last().headers.get("Authorization"), seen]).toEqual([
+    "1",
+    "Bearer mine",
+    ["GET 200"],
+  ]);
 });
 
 test("the client's own calls go to its server, past base, hooks and tokens", async () => {
-  const tab = new Tab(new Browser(), {}, [], { config: { baseUrl: "/api/v1", onRequest: () => expect.fail("hooked") } });
+  const tab = new Tab(new Browser(), {}, [], {
+    config: { baseUrl: "/api/v1", onRequest: () => expect.fail("hooked") },
+  });
   tab.auth.setTokens(tab.browser.server.grant("ann"));
   await tab.auth.refresh();
-  expect(tab.browser.server.requests.map((r) => [r.path, r.headers.get("Authorization")])).toEqual([["/api/auth/refresh", null]]);
+  expect(tab.browser.server.requests.map((r) => [r.path, r.headers.get("Authorization")])).toEqual([
+    ["/api/auth/refresh", null],
+  ]);
 });
