@@ -1,7 +1,7 @@
 // Base 32 without I, L, O and U.
 const CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/** Makes a new ULID (https://github.com/ulid/spec): 48 bits of milliseconds, so that ids sort by time, and 80 of chance. */
+/** A new ULID (https://github.com/ulid/spec): 48 bits of milliseconds, so that ids sort by time, and 80 of chance. */
 export function newId(now: number): string {
   let time = "";
   for (let i = 0; i < 10; i++) {

@@ -39,6 +39,12 @@ interface Waiter {
   sent?: boolean;
 }
 
+/** How the sending of an item ended: acknowledged with data, or refused for good. */
+interface Outcome {
+  data?: unknown;
+  dead?: HoldfastError;
+}
+
 /** Opens a socket's queue. */
 export async function openQueue(host: QueueHost): Promise<Queue> {
   const { core, config } = host;
@@ -102,8 +108,8 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
       if (data) waiters.get(data.id)?.settle(data.code && local(data.code, data.message, true), data.data);
       void look().then(() => {
         // Sent by a tab that had no time to say so.
-        for (const [id, w] of waiters)
-          if (w.kept && !items.some((i) => i.id === id)) w.settle(local("CONNECTION_LOST", "another tab has sent it", true));
+        const elsewhere = local("CONNECTION_LOST", "Another tab has sent it", true);
+        for (const [id, w] of waiters) if (w.kept && !items.some((i) => i.id === id)) w.settle(elsewhere);
       });
     };
 
@@ -179,7 +185,11 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
           w.settle(error);
           if (w.sent) return; // it may have had its effect: the queue goes on with it
           withdrawn.add(id);
-          void kept.then(() => remove(id)).then(() => tell(), () => {});
+          void kept
+            .then(() => remove(id))
+            .then(() => tell())
+            .catch(() => {})
+            .finally(() => withdrawn.delete(id));
         },
       };
       const abort = () => w.withdraw(canceled(signal!));
@@ -190,7 +200,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
   };
 
   // Sends an item until it is acknowledged, or refused for good. Undefined: the connection ended before.
-  const send = async (link: Link, item: QueueItem, ids: boolean): Promise<{ data?: unknown; dead?: HoldfastError } | undefined> => {
+  const send = async (link: Link, item: QueueItem, ids: boolean): Promise<Outcome | undefined> => {
     const args = [item.event, ...item.args, ...(ids ? [{ $hf: { id: item.id } }] : [])];
     let timeouts = 0;
     let renewals = 0;
@@ -311,7 +321,8 @@ async function thaw([text, ...attachments]: Frames): Promise<[event: any[], byte
 
 async function buffer(b: Binary): Promise<ArrayBuffer> {
   if ("size" in b) return b.arrayBuffer();
-  return ArrayBuffer.isView(b) ? (b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength) as ArrayBuffer) : b.slice(0);
+  if (!ArrayBuffer.isView(b)) return b.slice(0);
+  return b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength) as ArrayBuffer;
 }
 
 // The sub of a JWT, unverified: it only keeps one user's events from another's.

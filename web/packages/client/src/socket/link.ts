@@ -156,7 +156,7 @@ export function openLink(
   };
 
   const bad = (): never => {
-    throw local("PROTOCOL_ERROR", "Bad packet");
+    throw local("PROTOCOL_ERROR", "Bad packet", false);
   };
 
   const take = (frame: string | ArrayBuffer, auth: unknown) => {

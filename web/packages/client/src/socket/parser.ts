@@ -66,13 +66,13 @@ export function decoder(
   let size: number;
 
   const bad = (): never => {
-    throw local("PROTOCOL_ERROR", "Bad packet");
+    throw local("PROTOCOL_ERROR", "Bad packet", false);
   };
   const grow = (n: number) => {
     size += n;
     if (size > most) {
       waiting = undefined;
-      throw local("MESSAGE_TOO_LARGE", `over ${most} bytes`);
+      throw local("MESSAGE_TOO_LARGE", `Over ${most} bytes`, false);
     }
   };
   // Notes where attachments go. Without a count nothing is a placeholder.

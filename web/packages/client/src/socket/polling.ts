@@ -113,13 +113,14 @@ export function openPolling({ url, platform, credentials, frame, closed }: WireO
 
 /** The bytes of a base64 text; throws for what is none. */
 export function bytes(text: string): ArrayBuffer {
-  if (text.length % 4 || !/^[\w+/]*={0,2}$/.test(text)) throw local("PROTOCOL_ERROR", "no base64");
+  if (text.length % 4 || !/^[\w+/]*={0,2}$/.test(text)) throw local("PROTOCOL_ERROR", "No base64", false);
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
 }
 
 async function text(f: Frame): Promise<string> {
   if (typeof f === "string") return f;
-  const b = "size" in f ? new Uint8Array(await f.arrayBuffer()) : ArrayBuffer.isView(f) ? new Uint8Array(f.buffer, f.byteOffset, f.byteLength) : new Uint8Array(f);
+  const raw = "size" in f ? await f.arrayBuffer() : f;
+  const b = ArrayBuffer.isView(raw) ? new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength) : new Uint8Array(raw);
   let s = "";
   for (let i = 0; i < b.length; i += 8192) s += String.fromCharCode(...b.subarray(i, i + 8192));
   return "b" + btoa(s);

@@ -9,7 +9,7 @@ export const known = (code: unknown): code is Code => typeof code === "string" &
 
 /** An error that this side found. */
 export const local = (code: ErrorCode, message: string, final?: boolean, cause?: unknown): HoldfastError =>
-  new HoldfastError(code, message, { ...(final && { final }), cause });
+  new HoldfastError(code, message, { ...(final !== undefined && { final }), cause });
 
 /** A refusal that came from the server; `more` is whatever object carried it. */
 export function refusal(code: Code, message: unknown, more?: any): HoldfastError {
@@ -49,7 +49,7 @@ export function connectError(data: any): HoldfastError {
   return refusal(code, message, { ...details, details });
 }
 
-/** The error in an ack, or wherever a code and a message come together; the server may have codes that nobody here knows. */
+/** The error in an ack, or wherever a code and a message come together; a server may have codes of its own. */
 export const refusalOf = (e: any): HoldfastError =>
   known(e?.code) ? refusal(e.code, e.message, e) : local(e?.code ?? "LEFT", `${e?.message}`, true);
 

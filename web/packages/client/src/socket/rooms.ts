@@ -43,7 +43,7 @@ export interface RoomsCore extends Core {
   current: () => Link | undefined;
   /** Emits one of the protocol's own events past the queue; the ack's data. */
   ask: (event: string, data: unknown, signal?: AbortSignal) => Promise<any>;
-  publish: (...args: Parameters<Room["publish"]> extends infer P extends unknown[] ? [room: string, ...P] : never) => Promise<Position>;
+  publish: (room: string, ...args: Parameters<Room["publish"]>) => Promise<Position>;
 }
 
 /** The rooms of a socket. */
@@ -189,9 +189,17 @@ export function createRooms(core: RoomsCore) {
   const join = (name: string, o: JoinOptions = {}): Room => {
     const user = core.who();
     if (user) own(user);
-    let r = rooms.get(name)!;
-    if (!r)
-      rooms.set(name, (r = { name, holders: [], at: o.since, tries: 0, typed: 0, typers: new Map(), present: [], signals: new Map() }));
+    const r: Shared = rooms.get(name) ?? {
+      name,
+      holders: [],
+      at: o.since,
+      tries: 0,
+      typed: 0,
+      typers: new Map(),
+      present: [],
+      signals: new Map(),
+    };
+    rooms.set(name, r);
     const handlers = new Emitter<any>();
     const h = { handlers, gone: false } as Holder;
     const first = new Promise<Position>((resolve, reject) => Object.assign(h, { resolve, reject }));

@@ -50,7 +50,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   let loading: Promise<Queue> | undefined;
 
   const set = (name: SocketState, error?: HoldfastError, final = false) => {
-    state = { state: name, connected: name === "connected", connecting: name === "connecting", final, ...(error && { error }) };
+    const [connected, connecting] = [name === "connected", name === "connecting"];
+    state = { state: name, connected, connecting, final, ...(error && { error }) };
     handlers.emit(STATE, state);
   };
   const ceiling = (attempts: number) => Math.min(minBackoff * 2 ** Math.max(attempts - 1, 0), maxBackoff);

@@ -261,6 +261,23 @@ describe.each(["indexedDB", "memory"] as const)("%s", (storage) => {
     expect([first.n, [...new Uint8Array(first.bytes)], new TextDecoder().decode(first.blob), second]).toEqual([1, [1, 2], "abc", 2]);
   });
 
+  it("whose it is where the source does not say: the token, the server; else nobody knows", async () => {
+    const jwt = `x.${btoa(JSON.stringify({ sub: "ann" }))}.y`;
+    const source = { getAccessToken: async () => jwt, refused: async () => {} };
+    const a = tab({ storage }, { source });
+    await a.socket.emit("add", 1);
+    expect(a.socket.queued[0]!.user).toBe("ann");
+    const b = client({ queue: { storage: "memory" } }, { source: undefined });
+    await expect(b.socket.emit("add", 1)).rejects.toMatchObject({ code: "NOT_CONNECTED" });
+    b.server.userOf = () => ({ id: "bob" });
+    void b.socket.connect();
+    await settle();
+    expect(b.socket.queued).toEqual([]);
+    b.server.answers.add = () => undefined;
+    await b.socket.emit("add", 1);
+    expect(b.socket.queued[0]!.user).toBe("bob");
+  });
+
   it("volatile goes past it", async () => {
     const { server, socket } = tab({ storage });
     await socket.emit("cursor", 1, { volatile: true });
