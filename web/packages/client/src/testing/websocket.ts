@@ -40,9 +40,9 @@ export class Link {
     this.#end();
   }
 
-  /** The connection breaks. */
+  /** The connection breaks. Through a silent one even that does not come. */
   cut(): void {
-    queueMicrotask(() => this.client.end(1006, "", false));
+    if (!this.silent) queueMicrotask(() => this.client.end(1006, "", false));
     this.#end();
   }
 
