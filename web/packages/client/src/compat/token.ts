@@ -43,7 +43,7 @@ export class TokenManager {
 
   setAccessToken(token: string | null): void {
     const before = this.getAccessTokenSync();
-    this.#keep(token?.trim() || null);
+    this.#keep(token?.trim() || null, true);
     try {
       const storage = this.#storage();
       if (this.#token) storage?.setItem(key, this.#token);
@@ -60,7 +60,7 @@ export class TokenManager {
       this.#loaded = true;
       try {
         const kept = this.#storage()?.getItem(key);
-        if (kept) this.#keep(kept);
+        if (kept) this.#keep(kept, false);
       } catch {
         // A storage that the user has blocked.
       }
@@ -90,16 +90,19 @@ export class TokenManager {
     return this.#persist ? part(undefined, "sessionStorage") : undefined;
   }
 
-  #keep(token: string | null): void {
+  /** `fresh`: it has just been made, as far as one can know. */
+  #keep(token: string | null, fresh: boolean): void {
     clearTimeout(this.#timer);
     this.#loaded = true;
     this.#token = token;
-    const { exp, iat } = claims(token ?? "") ?? {};
+    const { exp, iat } = claims(token ?? "");
     if (typeof exp !== "number" || !part(undefined, "events")) return;
-    // Counted from now where the token says how long it lives: the clock may be wrong.
-    const left = Math.min(exp - (typeof iat === "number" ? iat : Infinity) || Infinity, Math.max(exp - Date.now() / 1000, 1));
-    const wait = Math.max(left - 30, left * 0.8) * 1000;
-    if (wait < longest) this.#timer = setTimeout(() => this.#expiring?.(), Math.max(wait, 1000));
+    // Counted from now where the token says how long it lives: the clock may be wrong. Else a wrong
+    // clock must not make one refresh follow the other.
+    const counted = fresh && typeof iat === "number";
+    const left = counted ? exp - iat : exp - Date.now() / 1000;
+    const wait = Math.max(Math.max(left - 30, left * 0.8), counted ? 1 : 10) * 1000;
+    if (wait < longest) this.#timer = setTimeout(() => this.#expiring?.(), wait);
   }
 }
 
