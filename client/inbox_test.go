@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -183,27 +182,25 @@ func TestNoMaxPayload(t *testing.T) {
 
 // Whoever stops listening hears that at once, be it the first or the last.
 func TestChangesStop(t *testing.T) {
-	c, err := New(Config{BaseURL: "http://a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := c.Socket()
-	var all []<-chan Change
-	var stops []func()
-	for range 3 {
-		changes, stop := s.Changes(1)
-		all, stops = append(all, changes), append(stops, stop)
-	}
-	for i := range all {
-		stops[i]()
-		<-all[i] // the present state
-		if _, ok := <-all[i]; ok {
-			t.Error(fmt.Sprint(i, " is open"))
+	bubble(t, func(*peer) {}, func(t *testing.T, f *fake) {
+		s := f.client(Config{}).Socket()
+		var all []<-chan Change
+		var stops []func()
+		for range 3 {
+			changes, stop := s.Changes(1)
+			all, stops = append(all, changes), append(stops, stop)
 		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.watchers) != 0 {
-		t.Errorf("%d are left", len(s.watchers))
-	}
+		for i := range all {
+			stops[i]()
+			<-all[i] // the present state
+			select {
+			case _, ok := <-all[i]:
+				if ok {
+					t.Errorf("%d brings more", i)
+				}
+			default:
+				t.Errorf("%d is open", i)
+			}
+		}
+	})
 }

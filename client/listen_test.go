@@ -467,3 +467,34 @@ func TestListenLongEnough(t *testing.T) {
 		}
 	}
 }
+
+// One interceptor is enough to be asked, and it may leave an event without data.
+func TestListenIntercepted(t *testing.T) {
+	for name, test := range map[string]struct {
+		list []Interceptor
+		want string
+	}{
+		"none":   {nil, "[x 1 true]"},
+		"others": {[]Interceptor{{}}, "[x 1 true]"},
+		"one": {[]Interceptor{{Event: func(_ context.Context, m *Message) error {
+			m.Event, m.Args = "y", socketio.Args{}
+			return nil
+		}}}, "[y  false]"},
+	} {
+		var got list[string]
+		api(t, Config{Interceptors: test.list}, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("since") != "" {
+				forbidden(w)
+				return
+			}
+			io.WriteString(w, `{"events":[{"type":"event","room":"a","event":"x","data":1,"epoch":"e","offset":1}],"cursor":"c"}`)
+		}, func(t *testing.T, c *Client) {
+			err := c.Listen(t.Context(), []string{"a"}, ListenOptions{PollOnly: true, OnEvent: func(_ context.Context, e *holdfast.Event) {
+				got.add(fmt.Sprintf("%s %s %v", e.Name, e.Data, e.Data != nil))
+			}})
+			if !errors.Is(err, holdfast.Forbidden) || got.String() != test.want {
+				t.Errorf("%s: %v, %v", name, &got, err)
+			}
+		})
+	}
+}
