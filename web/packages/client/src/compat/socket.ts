@@ -1,4 +1,4 @@
-import { Handlers, safely } from "../emitter.js";
+import { Emitter, safely } from "../emitter.js";
 import { createSocket } from "../socket/socket.js";
 import type { ConnectionState as CoreState, RealtimeSocket, Room, SocketConfig } from "../types.js";
 import { sourceOf, type RefreshManager } from "./refresh.js";
@@ -44,7 +44,7 @@ export class SocketManager {
   readonly #config: RealtimeClientConfig;
   readonly #tokens: TokenManager;
   readonly #refresh: RefreshManager;
-  readonly #states = new Handlers();
+  readonly #states = new Emitter<Record<string, any>>();
   readonly #handlers = new Map<string, Map<Handler, { call: Handler; off: () => void }>>();
   readonly #rooms = new Map<string, { count: number; hold?: Room | undefined }>();
   readonly #onUnauthorized: (() => void) | undefined;
@@ -66,7 +66,7 @@ export class SocketManager {
   }
 
   subscribeToState(listener: (state: ConnectionState) => void): () => void {
-    return this.#states.add("state", listener);
+    return this.#states.on("state", listener);
   }
 
   isConnected(): boolean {
@@ -200,7 +200,7 @@ export class SocketManager {
     this.#log(now.state, error?.code ?? "");
     if (this.#state.connected !== connected || this.#state.connecting !== connecting) {
       this.#state = { connected, connecting };
-      this.#states.call("state", this.#state);
+      this.#states.emit("state", this.#state);
     }
     const { onSocketConnect, onSocketDisconnect, onSocketError } = this.#config;
     if (connected && !before?.connected) {

@@ -1,5 +1,5 @@
 import { claims } from "../auth/session.js";
-import { Handlers } from "../emitter.js";
+import { Emitter } from "../emitter.js";
 import { part } from "../surroundings.js";
 import type { RealtimeClientConfig, TokenManagerConfig } from "./types.js";
 
@@ -15,7 +15,7 @@ export class TokenManager {
   #loaded = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #expiring: (() => void) | undefined;
-  readonly #changes = new Handlers();
+  readonly #changes = new Emitter<Record<string, any>>();
 
   constructor(config: TokenManagerConfig = {}) {
     this.#get = config.getAccessToken;
@@ -38,7 +38,7 @@ export class TokenManager {
 
   /** Called at each change. Returns how to take it back. */
   onTokenChange(cb: (token: string | null) => void): () => void {
-    return this.#changes.add("change", cb);
+    return this.#changes.on("change", cb);
   }
 
   setAccessToken(token: string | null): void {
@@ -52,7 +52,7 @@ export class TokenManager {
       // It is kept in memory.
     }
     this.#set?.(this.#token);
-    if (this.#token !== before) this.#changes.call("change", this.#token);
+    if (this.#token !== before) this.#changes.emit("change", this.#token);
   }
 
   getAccessTokenSync(): string | null {

@@ -63,8 +63,9 @@ export class Actor {
     this.#listen();
   }
 
+  /** Only for the files whose source is a manager. */
   get auth() {
-    return this.#client.auth;
+    return this.#client.auth!;
   }
 
   get socket() {
@@ -137,7 +138,8 @@ export class Actor {
   }
 
   #call(s: Step): (signal: AbortSignal) => unknown {
-    const { auth, http, socket } = this.#client;
+    const { http, socket } = this.#client;
+    const { auth } = this;
     const { room = "", event = "", data, path = "", user = "" } = s;
     switch (s.do) {
       case "signIn":
