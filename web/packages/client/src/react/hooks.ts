@@ -1,5 +1,5 @@
 "use client";
-import { useEffect, useMemo, useSyncExternalStore } from "react";
+import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import type { HoldfastError } from "../errors.js";
 import type {
   ConnectionState,
@@ -128,6 +128,7 @@ function useHold<T>(
 }
 
 const none: readonly never[] = [];
+const outside = {};
 
 /** Calls the handler for the events of this name in this room alone. The room is joined while the component is shown. */
 export function useRoomEvent<K extends keyof Events & string>(
@@ -142,29 +143,37 @@ export function useRoomEvent<K extends keyof Events & string>(
 export interface RoomState {
   /** Absent on a server, and until the component is shown. */
   readonly room?: Room<Events> | undefined;
+  /** It is so now: false without a connection. */
   readonly joined: boolean;
-  /** Why it is not, or no longer. */
+  /** Why it is not, and won't be: the server has refused it, or taken it away. */
   readonly error?: HoldfastError | undefined;
 }
 
-const outside: RoomState = { joined: false };
-
 /** The room, joined while the component is shown. The options are those of the time when it joins. */
 export function useRoom(room: string, options?: JoinOptions): RoomState {
-  return useHold<RoomState>(
+  const { socket } = useRealtimeClient();
+  const { connected } = useConnectionState();
+  const [joined, arrive] = useState(false);
+  const { value } = useHold<Omit<RoomState, "joined">>(
     room,
     outside,
     (room, set) => {
-      const tell = (joined: boolean, error?: HoldfastError) => set({ room, joined, error });
-      tell(false);
-      room.onLeft((error) => tell(false, error));
-      room.joined.then(
-        () => tell(true),
-        () => {}, // a refusal is told by onLeft
-      );
+      set({ room });
+      room.onLeft((error) => set({ room, error }));
     },
     options,
-  ).value;
+  );
+  useEffect(() => {
+    if (!connected || value.error) return;
+    // A hold of its own, since the other's promise may have been settled by an end before this connection.
+    const probe = socket.join<Events>(room);
+    probe.joined.then(() => arrive(true)).catch(() => {});
+    return () => {
+      arrive(false);
+      release(probe);
+    };
+  }, [socket, connected, room, value]);
+  return { ...value, joined };
 }
 
 /** Who is in the room, this user as well. A new array at each change. */

@@ -20,10 +20,15 @@ class Bus {
   }
 }
 
+/** As the client's promises of joins: nobody has to look at one. */
+const handled = <T>(promise: Promise<T>): Promise<T> => (promise.catch(() => {}), promise);
+
 /** A room as the client's are: one on the wire, however many hold it. `wire` is what the server would see. */
 export class FakeRoom {
   readonly bus = new Bus();
   holds = 0;
+  /** The socket has stopped for this: who waits for a join is told so, and the room stays. */
+  stopped: HoldfastError | undefined;
   present: readonly Present[] = [];
   constructor(
     readonly name: string,
@@ -43,7 +48,9 @@ export class FakeRoom {
     const room = this;
     return {
       name: this.name,
-      joined: this.refuse ? Promise.reject(this.refuse) : Promise.resolve({ epoch: "e", offset: 0 }),
+      joined: handled(
+        (this.refuse ?? this.stopped) ? Promise.reject(this.refuse ?? this.stopped) : Promise.resolve({ epoch: "e", offset: 0 }),
+      ),
       position: undefined,
       on: (event: string, handler: Handler) => on(`event ${event}`)(handler),
       onAny: on("any"),

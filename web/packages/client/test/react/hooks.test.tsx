@@ -288,16 +288,32 @@ test("when another user signs in, what is shown joins its rooms as that one", as
     return <>{[joined, error?.code, usePresence("r").length].join()}</>;
   };
   room("r").present = [{ id: "u1" }];
-  const view = render(<RealtimeProvider client={client} autoConnect={false} children={<Shown />} />);
+  const view = render(<RealtimeProvider client={client} children={<Shown />} />);
   await settle();
   expect(texts(view.container)).toBe("true,,1");
   await act(async () => room("r").expel(new HoldfastError("SIGNED_OUT", "another user")));
   act(() => room("r").bus.emit("event x", 1));
   expect([texts(view.container), seen]).toEqual(["true,,0", [1]]);
-  expect(wire).toEqual(["join r", "join r"]);
+  expect(wire).toEqual(["join r", "connect", "join r"]);
   view.unmount();
   await settle();
-  expect(wire).toEqual(["join r", "join r", "leave r"]);
+  expect(wire).toEqual(["join r", "connect", "join r", "leave r"]);
+});
+
+test("a room that waits while nobody is signed in is joined with the connection, and not joined without one", async () => {
+  const { client, room, set, wire } = fakeClient();
+  const Shown = () => <>{[useRoom("r").joined, useRoom("r").error?.code].join()}</>;
+  room("r").stopped = new HoldfastError("SIGNED_OUT", "no token");
+  const view = render(<RealtimeProvider client={client} autoConnect={false} children={<Shown />} />);
+  await settle();
+  expect(texts(view.container)).toBe("false,");
+  room("r").stopped = undefined;
+  await act(async () => set("connected"));
+  expect(texts(view.container)).toBe("true,");
+  await act(async () => set("connecting"));
+  expect(texts(view.container)).toBe("false,");
+  await act(async () => set("connected"));
+  expect([texts(view.container), wire]).toEqual(["true,", ["join r"]]);
 });
 
 test("a room that was taken away stays away", async () => {
