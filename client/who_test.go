@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ func TestSubject(t *testing.T) {
 
 // told is a Source that says what its test wants, and tells events.
 type told struct {
+	mu       sync.Mutex       // guards what follows, but for events
 	tokens   []string         // what Token returns, one after another; the last one stays
 	sessions []tokens.Session // the same for Session; without an access token nobody is signed in
 	reads    int
@@ -50,11 +52,15 @@ func first[T any](list *[]T) T {
 }
 
 func (s *told) Token(context.Context) (tokens.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.reads++
 	return tokens.New(first(&s.tokens)), nil
 }
 
 func (s *told) Session() (tokens.Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	session := first(&s.sessions)
 	return session, session.Access != ""
 }
@@ -112,7 +118,9 @@ func TestSignedOutEvents(t *testing.T) {
 				defer s.Close()
 				mustConnect(t, s)
 				f.sleep(time.Second)
+				src.mu.Lock()
 				src.sessions = []tokens.Session{{}}
+				src.mu.Unlock()
 				for _, e := range test.events {
 					src.events <- e
 				}
