@@ -47,18 +47,22 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// The largest record that is written is read, and what says to be larger is
-// none.
+// The largest record that is written, and one that is a byte over.
 func TestLargestRecord(t *testing.T) {
-	frame := len(`{"remove":""}`)
-	data, err := appendRecord(nil, &record{Remove: strings.Repeat("x", maxRecord-frame)})
+	sized := func(size, more int) ([]byte, error) {
+		i := Item{Event: strings.Repeat("x", more), Attachments: [][]byte{make([]byte, size)}}
+		return appendRecord(nil, &record{Add: &i})
+	}
+	small, err := sized(3, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, n, err := nextRecord(data); n != len(data) || n != frameSize+maxRecord || len(r.Remove) != maxRecord-frame || err != nil {
-		t.Error(n, err)
+	room := maxRecord - (len(small) - frameSize - 4) // for base64
+	data, err := sized(room/4*3, room%4)
+	if err != nil || len(data) != frameSize+maxRecord {
+		t.Error(len(data), err)
 	}
-	if _, err := appendRecord(nil, &record{Remove: strings.Repeat("x", maxRecord-frame+1)}); !errors.Is(err, ErrFull) {
+	if _, err := sized(room/4*3, room%4+1); !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
 }
