@@ -44,6 +44,14 @@ func stream(w http.ResponseWriter, text string) {
 	w.(http.Flusher).Flush()
 }
 
+// hold waits, or until nobody does for the answer.
+func hold(r *http.Request, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-r.Context().Done():
+	}
+}
+
 // forbidden is a refusal by the server itself.
 func forbidden(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusForbidden)
@@ -390,7 +398,7 @@ func TestListenPolls(t *testing.T) {
 		case polls <= 3:
 			fmt.Fprintf(w, `{"events":[%s,%s],"cursor":"c%d"}`, fmt.Sprintf(event, 2*polls), fmt.Sprintf(event, 2*polls+1), 2*polls)
 		case polls <= 10:
-			<-time.After(time.Second)
+			hold(r, time.Second)
 			io.WriteString(w, `{"events":[],"cursor":"c6"}`)
 		case polls == 11:
 			fmt.Fprintf(w, `{"events":[`+event+`]}`, 99)
@@ -426,10 +434,7 @@ func TestListenPollBounds(t *testing.T) {
 				forbidden(w)
 				return
 			}
-			select {
-			case <-time.After(test.took):
-			case <-r.Context().Done():
-			}
+			hold(r, test.took)
 			const answer = `{"events":[],"cursor":"c"%s}`
 			fmt.Fprintf(w, answer, strings.Repeat(" ", 1000+test.over-len(answer)+2))
 		}, func(t *testing.T, c *Client) {
@@ -454,7 +459,7 @@ func TestListenLongEnough(t *testing.T) {
 			case 1, 2:
 				stream(w, "")
 			case 3, 4:
-				<-time.After(fallbackLasts/2 - time.Duration(n-3)*short)
+				hold(r, fallbackLasts/2-time.Duration(n-3)*short)
 				fmt.Fprintf(w, `{"events":[],"cursor":"c%d"}`, n)
 			case 5:
 				w.WriteHeader(http.StatusInternalServerError)
