@@ -447,6 +447,14 @@ func TestTooLargeFromServer(t *testing.T) {
 	})
 }
 
+func TestStateString(t *testing.T) {
+	for state, want := range map[State]string{Disconnected: "disconnected", Connecting: "connecting", Connected: "connected", Closed: "closed", 7: "state 7"} {
+		if state.String() != want {
+			t.Errorf("%d: %s", int(state), state)
+		}
+	}
+}
+
 func TestChanges(t *testing.T) {
 	bubble(t, func(p *peer) {}, func(t *testing.T, f *fake) {
 		s := f.client(Config{}).Socket()
