@@ -36,7 +36,7 @@ func TestSubject(t *testing.T) {
 
 // told is a Source that says what its test wants, and tells events.
 type told struct {
-	mu       sync.Mutex       // guards what follows, but for events
+	mu       sync.Mutex
 	tokens   []string         // what Token returns, one after another; the last one stays
 	sessions []tokens.Session // the same for Session; without an access token nobody is signed in
 	reads    int
@@ -63,6 +63,13 @@ func (s *told) Session() (tokens.Session, bool) {
 	defer s.mu.Unlock()
 	session := first(&s.sessions)
 	return session, session.Access != ""
+}
+
+// become changes what Session returns.
+func (s *told) become(sessions ...tokens.Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions = sessions
 }
 
 func (s *told) Events(int) (<-chan tokens.Event, func()) { return s.events, func() { close(s.events) } }
@@ -118,9 +125,7 @@ func TestSignedOutEvents(t *testing.T) {
 				defer s.Close()
 				mustConnect(t, s)
 				f.sleep(time.Second)
-				src.mu.Lock()
-				src.sessions = []tokens.Session{{}}
-				src.mu.Unlock()
+				src.become(tokens.Session{})
 				for _, e := range test.events {
 					src.events <- e
 				}

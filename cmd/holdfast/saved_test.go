@@ -108,6 +108,7 @@ func TestRenewEnds(t *testing.T) {
 	if _, err := s.Token(t.Context()); exitCode(s.explain(err)) != exitUnreachable || !store.has(r.URL) {
 		t.Errorf("%v; still there: %t", err, store.has(r.URL))
 	}
+	s.Close() // before it tries again, and is the one to be refused
 	r.refuse.Store(holdfast.RefreshReused)
 	s = open()
 	_, err := s.Token(t.Context())
