@@ -39,11 +39,15 @@ export class RefreshManager {
 
   async #refresh({ endpoint, method = "POST", maxRetries = 3, ...told }: RefreshConfig): Promise<string | null> {
     safely(() => told.onRefreshStart?.());
+    const before = this.#tokens.getAccessTokenSync();
     let over = false;
     try {
       const response = await fetch(endpoint, { method, credentials: "include", headers: { Accept: "application/json" } });
       const { accessToken } = response.ok ? ((await response.json()) ?? {}) : {};
       const token = typeof accessToken === "string" && accessToken.trim();
+      // Somebody has signed out, or in, meanwhile: what comes late must not undo that.
+      const now = this.#tokens.getAccessTokenSync();
+      if (now !== before) return now;
       if (token) {
         this.#failures = 0;
         this.#tokens.setAccessToken(token);

@@ -232,8 +232,9 @@ export class SocketManager {
     const entry = this.#rooms.get(name)!;
     if (entry.hold || !this.#state.connected) return;
     const hold = (entry.hold = this.#open().join(name));
-    hold.onLeft(() => {
+    hold.onLeft(({ code, message }) => {
       if (entry.hold === hold) entry.hold = undefined;
+      this.#tell("room:error", { room: name, code, message }); // as servers tell those who join without an ack
     });
   }
 

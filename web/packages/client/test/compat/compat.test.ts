@@ -74,6 +74,23 @@ test("answers without a token end it after maxRetries", async () => {
   expect([tokens.getAccessTokenSync(), unauthorized.mock.calls.length]).toEqual([null, 1]);
 });
 
+test("a refresh that comes after a sign-out signs nobody in", async () => {
+  const { tokens, refresh, unauthorized } = parts();
+  tokens.setAccessToken("old");
+  answers["/token"] = () => {
+    tokens.clearAll();
+    return json(200, { accessToken: "new" });
+  };
+  expect(await refresh.refreshAccessToken()).toBeNull();
+  expect([tokens.getAccessTokenSync(), unauthorized.mock.calls.length]).toEqual([null, 0]);
+  answers["/token"] = () => {
+    tokens.setAccessToken("another's");
+    return json(401, {});
+  };
+  expect(await refresh.refreshAccessToken()).toBe("another's");
+  expect([tokens.getAccessTokenSync(), unauthorized.mock.calls.length]).toEqual(["another's", 0]);
+});
+
 test("ten calls that meet a 401 refresh once, and each is made again once", async () => {
   const { tokens, client } = parts();
   tokens.setAccessToken("old");
