@@ -50,8 +50,9 @@ func TestConversations(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []struct {
-		Name  string
-		Steps []wireStep
+		Name          string
+		PresenceLimit int
+		Steps         []wireStep
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -61,7 +62,7 @@ func TestConversations(t *testing.T) {
 	for _, conversation := range all {
 		t.Run(conversation.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWire(t)
+				w := newWire(t, conversation.PresenceLimit)
 				for i, step := range conversation.Steps {
 					if err := w.step(step); err != nil {
 						t.Fatalf("step %d (%+v): %v", i+1, step, err)
@@ -80,11 +81,12 @@ type wire struct {
 	vars    map[string]any
 }
 
-func newWire(t *testing.T) *wire {
+func newWire(t *testing.T, presenceLimit int) *wire {
 	var mu sync.Mutex // guards added
 	added := 0
 	w := &wire{t: t, sockets: make(map[string]*websocket.Conn), vars: make(map[string]any)}
 	w.srv = holdfasttest.New(t, holdfasttest.Config{
+		Server: server.Config{PresenceLimit: presenceLimit},
 		Claims: func(string) auth.Claims {
 			rooms := holdfast.MustRoomList("**", "!secret-**")
 			return auth.Claims{Permissions: &auth.ClaimedPermissions{Rooms: &rooms}}

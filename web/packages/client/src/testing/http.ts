@@ -163,10 +163,7 @@ function ofRoom({ issuer, hub }: Calls, r: TestRequest, room: string, what: stri
     const { event, data, id } = json(r);
     return jsonAnswer(hub.publish(room, event, data, { id, from: by.user.id }));
   }
-  if (what === "presence") {
-    const members = hub.list(room);
-    return jsonAnswer({ members, viewers: members.length }, 200, noStore);
-  }
+  if (what === "presence") return jsonAnswer({ members: hub.list(room), viewers: hub.viewers(room) }, 200, noStore);
   const query = r.url.searchParams;
   const since = /^([\w-]{1,32}):(\d+)$/.exec(query.get("since") ?? "");
   if (query.has("since") && !since) throw new Refusal("INVALID_ARGUMENT", "since is EPOCH:OFFSET");

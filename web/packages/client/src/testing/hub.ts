@@ -41,6 +41,8 @@ interface Room {
   present: Map<string, Presence>;
   /** Positions by publisher and id. */
   ids: Map<string, Position>;
+  /** While there are too many to tell of each: what each member knows of the others, as JSON by user. */
+  paused?: Map<Member, Map<string, string>>;
 }
 
 const historyCount = 1_000;
@@ -54,11 +56,14 @@ const shown = ({ user, data }: Presence) => ({ ...named(user), ...(data !== unde
 /** The rooms: their order, history, members and presence (docs/protocol.md §4 and §7). */
 export class Hub {
   readonly #now: () => number;
+  readonly #limit: number;
   #rooms = new Map<string, Room>();
   #epochs = 0;
 
-  constructor(now: () => number) {
+  /** `limit` is how many users of a room are told of each other. */
+  constructor(now: () => number, limit: number) {
     this.#now = now;
+    this.#limit = limit;
   }
 
   /** Forgets the history of all rooms. */
@@ -72,6 +77,7 @@ export class Hub {
       for (const p of room.present.values()) clearTimeout(p.leaving);
       room.present.clear();
       room.members.clear();
+      delete room.paused;
     }
   }
 
@@ -150,7 +156,7 @@ export class Hub {
     return {
       room: name, epoch: room.epoch, offset: room.offset,
       ...(recovered !== undefined && { recovered }),
-      ...(this.#listed(m, name) && { presence: this.list(name) }),
+      ...(this.#listed(m, name) && (room.paused ? { viewers: room.present.size } : { presence: this.list(name) })),
     };
   }
 
@@ -160,6 +166,7 @@ export class Hub {
 
   /** Tells the other users who may know. */
   #tell(room: Room, user: string, event: string, payload: object): void {
+    if (room.paused) return;
     for (const m of room.members) {
       if (m.user.id !== user && this.#listed(m, room.name)) m.emit(event, { room: room.name, user: payload });
     }
@@ -169,12 +176,44 @@ export class Hub {
     const before = room.present.get(m.user.id);
     if (!before) {
       const p: Presence = { user: m.user, data: data ?? undefined, members: new Set([m]) };
+      if (room.present.size >= this.#limit) this.#pause(room, m);
       room.present.set(m.user.id, p);
       return this.#tell(room, m.user.id, "presence:join", shown(p));
     }
     clearTimeout(before.leaving);
     before.members.add(m);
     if (data !== undefined && data !== null) this.#update(room, before, data);
+  }
+
+  /** There are too many now: members are told so, and what they know is kept for later. */
+  #pause(room: Room, newcomer: Member): void {
+    if (!room.paused) {
+      const known = new Map([...room.present].map(([id, p]) => [id, JSON.stringify(shown(p))]));
+      room.paused = new Map();
+      for (const m of room.members) {
+        if (m === newcomer || !this.#listed(m, room.name)) continue;
+        room.paused.set(m, new Map(known));
+        m.emit("presence:paused", { room: room.name, viewers: room.present.size + 1 });
+      }
+    }
+    room.paused.set(newcomer, new Map());
+  }
+
+  /** There are few enough again: each is told what has changed since. */
+  #resume(room: Room): void {
+    const enough = this.#limit < 10 ? this.#limit : Math.floor(this.#limit * 0.9);
+    if (!room.paused || room.present.size > enough) return;
+    for (const [m, known] of room.paused) {
+      if (!room.members.has(m)) continue;
+      const say = (event: string, user: object) => m.emit(event, { room: room.name, user });
+      for (const [id, text] of known) if (!room.present.has(id)) say("presence:leave", named(JSON.parse(text)));
+      for (const [id, p] of room.present) {
+        const before = known.get(id);
+        if (id !== m.user.id && before !== JSON.stringify(shown(p))) say(before ? "presence:update" : "presence:join", shown(p));
+      }
+      m.emit("presence:resumed", { room: room.name, viewers: room.present.size });
+    }
+    delete room.paused;
   }
 
   #update(room: Room, p: Presence, data: unknown): void {
@@ -191,10 +230,12 @@ export class Hub {
     if (room.members.size === 0) {
       for (const other of room.present.values()) clearTimeout(other.leaving);
       room.present.clear();
+      delete room.paused;
     } else if (p?.members.delete(m) && p.members.size === 0) {
       p.leaving = setTimeout(() => {
         room.present.delete(p.user.id);
         this.#tell(room, p.user.id, "presence:leave", named(p.user));
+        this.#resume(room);
       }, leaveDelay);
     }
   }
@@ -208,9 +249,15 @@ export class Hub {
     }
   }
 
+  /** The first of those who are there, by their ids. */
   list(name: string): Listed[] {
-    const all = [...this.#room(name).present.values()];
-    return all.map((p) => ({ ...shown(p), connections: p.members.size })).sort((a, b) => (a.id < b.id ? -1 : 1));
+    const all = [...this.#room(name).present.values()].map((p) => ({ ...shown(p), connections: p.members.size }));
+    return all.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, this.#limit);
+  }
+
+  /** How many are there. */
+  viewers(name: string): number {
+    return this.#room(name).present.size;
   }
 
   /** The room, for what members alone may do. */

@@ -43,6 +43,8 @@ export interface TestServerConfig {
   namespaces?: string[];
   /** Origins, beside its own, whose pages may call. */
   allowedOrigins?: string[];
+  /** So many users of a room are told of each other; over it, presence is paused. Default 500. */
+  presenceLimit?: number;
   /** False: transport=polling is refused. */
   polling?: boolean;
   /** Milliseconds. Default 25,000 and 20,000. */
@@ -95,7 +97,7 @@ export class TestServer {
     this.url = config.url ?? "http://holdfast.test";
     const now = (this.#now = config.now ?? (() => Date.now()));
     const issuer = (this.#issuer = new Issuer({ lifetime, opaque, noExpiry, keepRefresh, claims }, now));
-    const hub = (this.#hub = new Hub(now));
+    const hub = (this.#hub = new Hub(now, config.presenceLimit ?? 500));
     this.#faults = new Faults(now);
     this.#calls = { issuer, hub, password: config.password, csrf: config.csrf, over: (s) => this.#over(s) };
     this.#world = {

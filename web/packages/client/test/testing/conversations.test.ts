@@ -8,7 +8,7 @@ import { advance, settle, useFakeClock } from "../lifecycle/clock.js";
 
 // The same conversations are held with the real server: see their README.
 const file = new URL("../../../../../testdata/wire/conversations.json", import.meta.url);
-const conversations = JSON.parse(readFileSync(file, "utf8")) as { name: string; steps: Record<string, any>[] }[];
+const conversations = JSON.parse(readFileSync(file, "utf8")) as { name: string; presenceLimit?: number; steps: Record<string, any>[] }[];
 
 interface Line {
   socket: WebSocketLike;
@@ -22,7 +22,6 @@ let vars: Map<string, unknown>;
 
 beforeEach(() => {
   useFakeClock();
-  server = createTestServer({ claims: () => ({ rooms: ["**", "!secret-**"] }) });
   lines = new Map();
   vars = new Map();
 });
@@ -123,7 +122,8 @@ function misbehave(s: Record<string, any>): void {
   else throw new Error("no such step");
 }
 
-test.each(conversations)("$name", async ({ steps }) => {
+test.each(conversations)("$name", async ({ steps, presenceLimit = 500 }) => {
+  server = createTestServer({ presenceLimit, claims: () => ({ rooms: ["**", "!secret-**"] }) });
   for (const [i, s] of steps.entries()) {
     try {
       await step(s);
