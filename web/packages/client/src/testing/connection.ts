@@ -149,7 +149,8 @@ export class Connection {
     if (!this.identity) return;
     const deadline = this.#world.now() + staleGrace;
     if (deadline < this.identity.expiresAt + leeway) this.#at(deadline, () => this.end(new Refusal("PERMISSION_VERSION_STALE")));
-    this.notify("auth:expiring", { ...this.#expiry(Math.min(deadline, this.identity.expiresAt + leeway)), reason: "permissions" });
+    const end = Math.min(deadline, this.identity.expiresAt + leeway);
+    this.notify("auth:expiring", { ...this.#expiry(end), reason: "permissions" });
   }
 
   /** Tells something in all namespaces. */

@@ -39,7 +39,8 @@ const cookie = (r: TestRequest, name: string) => cookieOf(r.headers.get("Cookie"
 /** The token of a handshake: of its header, or of its session cookie. */
 export function handshakeToken(issuer: Issuer, r: TestRequest): string | undefined {
   const named = issuer.ofCookie(cookie(r, "session") ?? "");
-  return bearer(r) ?? named?.token ?? (named?.session && !named.session.over ? issuer.exchange(named.session).accessToken : undefined);
+  const session = named?.session?.over ? undefined : named?.session;
+  return bearer(r) ?? named?.token ?? (session && issuer.exchange(session).accessToken);
 }
 
 /** Throws unless a request is by somebody who is signed in. */
@@ -60,9 +61,10 @@ export const unsafe = (r: TestRequest) => !["GET", "HEAD", "OPTIONS"].includes(r
 export function guarded({ issuer, csrf }: Calls, r: TestRequest, handshake: boolean): boolean {
   if (!unsafe(r) || r.headers.has("Authorization") || handshake || r.url.searchParams.has("sid")) return false;
   const path = r.url.pathname;
+  const byCookie = () => issuer.ofCookie(cookie(r, "session") ?? "")?.session !== undefined;
   const wants = path.startsWith("/api/auth/")
     ? path === "/api/auth/refresh" && cookie(r, "refresh") !== undefined && !r.body.includes("refreshToken")
-    : csrf !== undefined || (issuer.ofCookie(cookie(r, "session") ?? "")?.session !== undefined && path !== "/api/realtime/token");
+    : csrf !== undefined || (byCookie() && path !== "/api/realtime/token");
   return wants && r.headers.get("X-CSRF-Token") !== issuer.csrf;
 }
 

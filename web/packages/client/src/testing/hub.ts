@@ -49,6 +49,10 @@ const historyCount = 1_000;
 const historyAge = 600_000; // ms
 const leaveDelay = 5_000; // ms
 
+function checkSize(data: unknown, most: number, what: string): void {
+  if ((JSON.stringify(data) ?? "").length > most) throw new Refusal("MESSAGE_TOO_LARGE", `${what} is larger than ${most} bytes`);
+}
+
 const named = ({ id, name }: User) => ({ id, ...(name && { name }) });
 
 const shown = ({ user, data }: Presence) => ({ ...named(user), ...(data !== undefined && { data }) });
@@ -110,7 +114,7 @@ export class Hub {
       const before = room.ids.get(key);
       if (before) return before;
     }
-    if ((JSON.stringify(data) ?? "").length > 65_536) throw new Refusal("MESSAGE_TOO_LARGE", "The event's data is larger than 65536 bytes");
+    checkSize(data, 65_536, "The event's data");
     const position = { epoch: room.epoch, offset: ++room.offset };
     const meta = { room: name, ...position, ...(o.id !== undefined && { id: o.id as string }), ...(o.from && { from: o.from }) };
     const stored = { event, data: data ?? null, meta, at: this.#now() };
@@ -277,7 +281,7 @@ export class Hub {
 
   setPresence(m: Member, name: unknown, data: unknown): void {
     const room = this.#ofMember(m, name, "presence");
-    if ((JSON.stringify(data) ?? "").length > 4_096) throw new Refusal("MESSAGE_TOO_LARGE", "Presence data is larger than 4096 bytes");
+    checkSize(data, 4_096, "Presence data");
     const p = room.present.get(m.user.id);
     if (p) this.#update(room, p, data);
   }

@@ -57,7 +57,8 @@ function checkPlaceholders(value: unknown, count: number): void {
   const used = new Set<unknown>();
   const none = new Uint8Array();
   put(value, (num) => {
-    if (!Number.isInteger(num) || (num as number) < 0 || (num as number) >= count || used.has(num)) throw broken("a wrong placeholder");
+    const right = typeof num === "number" && Number.isInteger(num) && num >= 0 && num < count && !used.has(num);
+    if (!right) throw broken("a wrong placeholder");
     used.add(num);
     return none;
   });
