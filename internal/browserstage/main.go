@@ -75,6 +75,7 @@ type stage struct {
 	trouble     *holdfasttest.Server
 	accounts    *standalone.Standalone
 	accountsURL string
+	recorded    *record // what came to accounts
 	otherURL    string
 	data        string
 	servers     []*http.Server
@@ -127,7 +128,8 @@ func (st *stage) openAccounts(files http.Handler, lifetime time.Duration) error 
 	mux.Handle("/pages/", http.StripPrefix("/pages/", files))
 	mux.Handle("/app/me", st.accounts.Require(http.HandlerFunc(me)))
 	mux.Handle("/", st.accounts)
-	st.serve(listener, mux)
+	st.recorded = &record{next: mux}
+	st.serve(listener, st.recorded)
 	return nil
 }
 
@@ -215,8 +217,19 @@ func (c *command) path() string {
 	return c.Path
 }
 
-// command does what a line says to the server trouble, but for "state", which
-// puts what has happened into answer.
+// requests are what came to the server trouble, pages left out.
+func requests(log []holdfasttest.Request) []request {
+	out := []request{}
+	for _, r := range log {
+		if !strings.HasPrefix(r.Path, "/pages/") {
+			out = append(out, request{Method: r.Method, Path: r.Path, Status: r.Status})
+		}
+	}
+	return out
+}
+
+// command does what a line says to the server trouble, but for "state" and
+// "recorded", which put what has happened there, and at accounts, into answer.
 func (st *stage) command(line []byte, answer map[string]any) error {
 	var c command
 	d := json.NewDecoder(strings.NewReader(string(line)))
@@ -232,6 +245,9 @@ func (st *stage) command(line []byte, answer map[string]any) error {
 		defer st.mu.Unlock()
 		answer["added"] = append([]json.RawMessage{}, st.added...)
 		answer["refreshes"], answer["signOuts"], answer["connections"] = s.Refreshes(), s.SignOuts(), s.Connections()
+		answer["requests"] = requests(s.Log())
+	case "recorded":
+		answer["requests"] = st.recorded.all()
 	case "signIn":
 		session := s.SignIn(c.User)
 		answer["accessToken"], answer["refreshToken"] = session.Access, session.Refresh

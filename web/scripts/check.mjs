@@ -11,9 +11,9 @@ import { pack } from "./pack.mjs";
 const bin = (name, ...args) => run(`${web}/node_modules/.bin/${name}`, args);
 const plain = (text) => text.replace(/\x1b\[[0-9;]*m/g, "");
 
-function run(command, args) {
+function run(command, args, env) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: web, env: { ...process.env, NO_COLOR: "1", CI: "1" } });
+    const child = spawn(command, args, { cwd: web, env: { ...process.env, NO_COLOR: "1", CI: "1", ...env } });
     let out = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (out += data));
     child.on("error", reject);
@@ -39,6 +39,7 @@ const tests = (out) => /^\s*Tests\s+(.*?)(?: \(\d+\))?$/m.exec(out)?.[1] ?? last
 async function package_() {
   await step("types", async () => {
     for (const project of ["test", "compat"]) await bin("tsc", "-p", `${client}/tsconfig.${project}.json`);
+    await bin("tsc", "-p", `${web}/browser`);
     return "sources and tests are strict";
   });
   await step("build", () => run("npm", ["run", "build", "--silent", "--workspace", "@holdfast/client"]).then(() => "dist is built"));
@@ -56,6 +57,8 @@ async function package_() {
     await step("consumer", async () => consumer(tarball));
   }
   rmSync(place, { recursive: true, force: true });
+  const chromium = ["run", "--config", "vitest.browser.config.ts", "--reporter=dot"];
+  await step("chromium", () => run(`${web}/node_modules/.bin/vitest`, chromium, { HOLDFAST_BUILT: "1" }).then(tests));
 }
 
 await Promise.all([step("vitest", () => bin("vitest", "run", "--reporter=dot").then(tests)), package_()]);

@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+/** Tests in a real Chromium, one after the other. */
+export default defineConfig({
+  test: {
+    include: ["browser/*.test.ts"],
+    environment: "node",
+    globalSetup: "browser/setup.ts",
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
