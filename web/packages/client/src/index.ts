@@ -17,6 +17,7 @@ export { AuthManager } from "./auth/manager.js";
 export type { AuthSnapshot, AuthSurroundings } from "./auth/manager.js";
 export { HoldfastError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
+export type { OwnCall } from "./http/http.js";
 export type { Code, Action } from "./codes.js";
 export type * from "./platform.js";
 export type * from "./types.js";

@@ -9,9 +9,9 @@ export interface Platform {
   /** Default: the global `WebSocket`. */
   WebSocket?: WebSocketConstructor;
   /** Default: `window.localStorage`. Reading it may throw, as in browsers. */
-  localStorage?: Storage;
+  localStorage?: StorageLike;
   /** Default: `window.sessionStorage`. */
-  sessionStorage?: Storage;
+  sessionStorage?: StorageLike;
   /** Default: the global `BroadcastChannel`. */
   BroadcastChannel?: new (name: string) => Channel;
   /** Default: `navigator.locks`. */
@@ -29,6 +29,14 @@ export interface Platform {
   now?: () => number;
   /** From 0 up to, not including, 1. Default: `Math.random`. */
   random?: () => number;
+}
+
+/** The part of Storage that is used. It answers at once: where a storage is asynchronous, give it a copy in memory. */
+export interface StorageLike {
+  getItem(key: string): string | null;
+  /** Throws where it is full. */
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
 }
 
 /** The part of BroadcastChannel that is used. */

@@ -1,9 +1,10 @@
+import type { StorageLike } from "../platform.js";
 import { readSession, type Session } from "./session.js";
 
 /** What a storage keeps under a key: a session, for this tab and maybe others. */
 export class Kept {
   /** Undefined: nothing is kept. */
-  storage: Storage | undefined;
+  storage: StorageLike | undefined;
   /** The last write has failed. */
   dirty = false;
   readonly #key: string;

@@ -1,5 +1,5 @@
 import { reason, sleep } from "../abort.js";
-import type { Platform } from "../platform.js";
+import type { Platform, StorageLike } from "../platform.js";
 import { clock, part } from "../surroundings.js";
 
 /** How long a lease lasts whose tab was killed, in milliseconds. */
@@ -13,7 +13,7 @@ const lease = 10_000;
 export async function locked(
   platform: Platform | undefined,
   name: string,
-  storage: Storage | undefined,
+  storage: StorageLike | undefined,
   signal: AbortSignal,
   run: () => Promise<void>,
 ): Promise<void> {

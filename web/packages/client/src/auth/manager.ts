@@ -3,7 +3,7 @@ import { codes, type Code } from "../codes.js";
 import { Emitter, safely } from "../emitter.js";
 import { HoldfastError, signedOut } from "../errors.js";
 import { createHttp, type OwnCall } from "../http/http.js";
-import type { Platform } from "../platform.js";
+import type { Platform, StorageLike } from "../platform.js";
 import { clock, part, random } from "../surroundings.js";
 import type { AuthConfig, AuthEvents, Source, TokenSource, Tokens, Unsubscribe, User } from "../types.js";
 import { Kept } from "./kept.js";
@@ -283,7 +283,7 @@ export class AuthManager implements TokenSource {
   }
 
   /** What other tabs have too. */
-  #shared(): Storage | undefined {
+  #shared(): StorageLike | undefined {
     return (this.#config.storage ?? "localStorage") === "localStorage" ? this.#kept.storage : undefined;
   }
 

@@ -1,4 +1,4 @@
-import type { Channel, Platform } from "../platform.js";
+import type { Channel, Platform, StorageLike } from "../platform.js";
 import { part } from "../surroundings.js";
 import type { Session } from "./session.js";
 
@@ -27,7 +27,7 @@ export interface TabsConfig {
   /** Undefined: other tabs are not listened to. */
   channel: string | undefined;
   /** What the tabs share, if anything. */
-  storage: Storage | undefined;
+  storage: StorageLike | undefined;
   /** Undefined: the storage has changed. */
   heard: (message?: Message) => void;
   /** The tab is seen again, or the network is there. */

@@ -31,4 +31,5 @@ export type {
   Socket,
   SocketEventHandler,
   SocketOptions,
+  TokenManagerConfig,
 } from "./types.js";

@@ -1,5 +1,6 @@
 import { claims } from "../auth/session.js";
 import { Emitter } from "../emitter.js";
+import type { StorageLike } from "../platform.js";
 import { part } from "../surroundings.js";
 import type { RealtimeClientConfig, TokenManagerConfig } from "./types.js";
 
@@ -86,7 +87,7 @@ export class TokenManager {
     this.setAccessToken(null);
   }
 
-  #storage(): Storage | undefined {
+  #storage(): StorageLike | undefined {
     return this.#persist ? part(undefined, "sessionStorage") : undefined;
   }
 
