@@ -1,16 +1,15 @@
-import { reason as canceled, sleep, until } from "../abort.js";
-import { HoldfastError, signedOut, type ErrorCode } from "../errors.js";
+import type { ErrorCode, HoldfastError } from "../errors.js";
 import type { DeadItem, EmitOptions, QueueConfig, QueueItem } from "../types.js";
-import { part } from "../surroundings.js";
-import { type Core, type Link } from "../socket/link.js";
-import { decoder, type Binary, type Frames } from "../socket/parser.js";
-import { actionOf, known, local, unwrap } from "../socket/refusal.js";
+import type { Kit } from "../socket/kit.js";
+import type { Core, Link } from "../socket/link.js";
+import type { Binary, Frames } from "../socket/parser.js";
 import { newId } from "./id.js";
 import { idbStore, memoryStore, type QueueState, type QueueStore } from "./store.js";
 
 /** What a queue tells its socket. */
 export interface QueueHost {
   core: Core;
+  kit: Kit;
   config: QueueConfig;
   dead: (dead: DeadItem) => void;
   changed: () => void;
@@ -47,7 +46,8 @@ interface Outcome {
 
 /** Opens a socket's queue. */
 export async function openQueue(host: QueueHost): Promise<Queue> {
-  const { core, config } = host;
+  const { core, config, kit } = host;
+  const { actionOf, known, local, part, reason: canceled, sleep, until, unwrap } = kit;
   const { deps, ns, now } = core;
   const { platform, source } = deps;
   const { name = "holdfast", maxItems = 200, maxBytes = 1 << 20 } = config;
@@ -127,7 +127,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
     if (user) return user;
     if (user === undefined && seen !== undefined) return seen;
     const token = await source?.getAccessToken();
-    if (source && token === null) throw signedOut();
+    if (source && token === null) throw local("SIGNED_OUT", "Nobody is signed in", true);
     const sub = user === "" ? "" : subject(token);
     if (sub === undefined) throw local("NOT_CONNECTED", "connect first: whose event is it?");
     return sub;
@@ -145,7 +145,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
 
   // Puts an event behind the others. False: it was withdrawn meanwhile.
   const keep = async (frames: Frames, id: string): Promise<void> => {
-    const [[event, ...args], bytes] = await thaw(frames);
+    const [[event, ...args], bytes] = await thaw(frames, kit.decoder(Infinity));
     const item = { id, user: await sender(), namespace: ns, event, args, createdAt: now(), bytes };
     const dropped = await change((s) => {
       const out: QueueItem[] = [];
@@ -208,7 +208,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
       try {
         return { data: unwrap(await link.ask(args)) };
       } catch (e) {
-        const error = e instanceof HoldfastError ? e : local("INTERNAL", `${e}`);
+        const error = e instanceof kit.HoldfastError ? e : local("INTERNAL", `${e}`);
         const action = actionOf(error);
         if (link.signal.aborted) return;
         if (error.code === "TIMEOUT") {
@@ -307,8 +307,10 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
 }
 
 // The event that frames are, with bytes for Blobs, and its size.
-async function thaw([text, ...attachments]: Frames): Promise<[event: any[], bytes: number]> {
-  const decode = decoder(Infinity);
+async function thaw(
+  [text, ...attachments]: Frames,
+  decode: ReturnType<Kit["decoder"]>,
+): Promise<[event: any[], bytes: number]> {
   let p = decode(text.slice(1));
   let bytes = new TextEncoder().encode(text).length;
   for (const a of attachments) {

@@ -3,6 +3,7 @@ import { reason as canceled, sleep } from "../abort.js";
 import { HoldfastError, signedOut } from "../errors.js";
 import type { EmitOptions, RealtimeSocket } from "../types.js";
 import type { SocketDeps } from "./deps.js";
+import { kit } from "./kit.js";
 import { decoder, encode, type Frame, type Packet } from "./parser.js";
 import { actionOf, connectError, known, local, refusal, unwrap } from "./refusal.js";
 import { openWebSocket, type Wire } from "./wire.js";
@@ -127,7 +128,7 @@ export function openLink(
         closed: end,
       };
       const opener = polling ? (await import("./polling.js")).openPolling : openWebSocket;
-      if (!signal.aborted) wire = opener(options);
+      if (!signal.aborted) wire = opener(options, kit);
     } catch (e) {
       end(asError(e)); // no WebSocket, or a chunk that can't be loaded
     }

@@ -1,7 +1,5 @@
-import { refusal } from "../http/refusal.js";
-import { clock, part } from "../surroundings.js";
+import type { Kit } from "./kit.js";
 import type { Frame } from "./parser.js";
-import { actionOf, local } from "./refusal.js";
 import type { Wire, WireOptions } from "./wire.js";
 
 const SEPARATOR = "\x1e";
@@ -11,7 +9,8 @@ const SEPARATOR = "\x1e";
  * of which always waits, and go out by POST. This module is loaded when no
  * WebSocket could be opened twice in a row.
  */
-export function openPolling({ url, platform, credentials, frame, closed }: WireOptions): Wire {
+export function openPolling({ url, platform, credentials, frame, closed }: WireOptions, kit: Kit): Wire {
+  const { actionOf, clock, local, part, refusal } = kit;
   const request = part(platform, "fetch")!;
   const ctl = new AbortController();
   const { signal } = ctl;
@@ -113,7 +112,7 @@ export function openPolling({ url, platform, credentials, frame, closed }: WireO
 
 /** The bytes of a base64 text; throws for what is none. */
 export function bytes(text: string): ArrayBuffer {
-  if (text.length % 4 || !/^[\w+/]*={0,2}$/.test(text)) throw local("PROTOCOL_ERROR", "No base64", false);
+  if (text.length % 4 || !/^[\w+/]*={0,2}$/.test(text)) throw new Error("no base64");
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
 }
 

@@ -1,8 +1,8 @@
-import { Emitter } from "../emitter.js";
+import type { Emitter } from "../emitter.js";
 import type { HoldfastError } from "../errors.js";
 import type { EventMeta, JoinOptions, Position, Present, PresenceEvent, Room } from "../types.js";
+import type { Kit } from "./kit.js";
 import type { Core, Link } from "./link.js";
-import { actionOf, local, refusalOf, unwrap } from "./refusal.js";
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -43,7 +43,8 @@ export interface RoomsCore extends Core {
   current: () => Link | undefined;
   /** Emits one of the protocol's own events past the queue; the ack's data. */
   ask: (event: string, data: unknown, signal?: AbortSignal) => Promise<any>;
-  publish: (room: string, ...args: Parameters<Room["publish"]>) => Promise<Position>;
+  /** What of a room needs none of its state. */
+  rest: (room: string) => Pick<Room, "publish" | "presence">;
 }
 
 /** The rooms of a socket. */
@@ -57,8 +58,8 @@ const PRESENCE = "\0p";
 const TYPING = "\0t";
 const SIGNAL = "\0s";
 
-/** Makes the rooms of a socket. */
-export function createRooms(core: RoomsCore) {
+/** Makes the rooms of a socket. This module is loaded by the first join. */
+export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusalOf, unwrap }: Kit) {
   const rooms = new Map<string, Shared>();
   const leaving = new Set<string>(); // rooms whose leaving the server has not seen
   let link: Link | undefined;
@@ -187,8 +188,6 @@ export function createRooms(core: RoomsCore) {
   };
 
   const join = (name: string, o: JoinOptions = {}): Room => {
-    const user = core.who();
-    if (user) own(user);
     const r: Shared = rooms.get(name) ?? {
       name,
       holders: [],
@@ -214,6 +213,7 @@ export function createRooms(core: RoomsCore) {
     const gone = () => local("LEFT", "The room was left", true);
     const on = (key: string) => (fn: (...args: any[]) => void) => handlers.on(key, fn);
     const room: Room = {
+      ...core.rest(name),
       name,
       joined: first,
       get position() {
@@ -229,7 +229,6 @@ export function createRooms(core: RoomsCore) {
       onPresence: on(PRESENCE),
       onTyping: on(TYPING),
       onSignal: (event, fn) => handlers.on(SIGNAL + event, fn),
-      publish: (event, data, options) => core.publish(name, event, data, options),
       signal(event, data, key) {
         if (h.gone || !r.member) return;
         core.deps.source?.touch?.();
@@ -249,7 +248,6 @@ export function createRooms(core: RoomsCore) {
         r.shown = data;
         if (r.member) await show(r);
       },
-      presence: (signal) => core.ask("presence:get", { room: name }, signal),
       leave() {
         if (h.gone) return;
         h.gone = true;
@@ -273,20 +271,12 @@ export function createRooms(core: RoomsCore) {
     return room;
   };
 
-  // Drops the rooms of somebody else; true if there was somebody else.
-  let owner = "";
-  const own = (user: string): boolean => {
-    const changed = owner !== user && !!owner;
-    if (user) {
-      owner = user;
-      if (changed) for (const r of rooms.values()) expel(r, local("SIGNED_OUT", "Another user signed in", true));
-    }
-    return changed && !!user;
-  };
-
   return {
     join,
-    own,
+    /** Drops all rooms: they were somebody else's. */
+    drop() {
+      for (const r of rooms.values()) expel(r, local("SIGNED_OUT", "Another user signed in", true));
+    },
     up(l: Link) {
       link = l;
       for (const r of rooms.values()) {

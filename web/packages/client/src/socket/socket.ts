@@ -1,4 +1,4 @@
-import { reason as canceled } from "../abort.js";
+import { reason as canceled, sleep } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
 import { HoldfastError } from "../errors.js";
 import type {
@@ -6,17 +6,20 @@ import type {
   DeadItem,
   EmitOptions,
   EventMap,
+  JoinOptions,
   Position,
   RealtimeSocket,
+  Room,
   SocketState,
 } from "../types.js";
 import { clock, part, random } from "../surroundings.js";
 import type { Queue } from "../queue/queue.js";
 import type { SocketDeps } from "./deps.js";
+import { kit } from "./kit.js";
 import { openLink, type Ending, type Link, type Refused } from "./link.js";
 import { encode } from "./parser.js";
 import { local, unwrap } from "./refusal.js";
-import { createRooms, type RoomsCore } from "./rooms.js";
+import type { Rooms, RoomsCore } from "./rooms.js";
 
 /** The time from a `connect` to the end of its attempts. */
 interface Run {
@@ -48,6 +51,12 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   let failures = 0; // in a row of that transport
   let queue: Queue | undefined;
   let loading: Promise<Queue> | undefined;
+  let rooms: Rooms | undefined; // once their code is there
+  let late: ((rooms: Rooms) => void)[] | undefined; // what rooms are told then, in its order
+  let fetching: boolean | undefined;
+  let misses = 0;
+  const unjoined: ((error: HoldfastError) => void)[] = []; // who waits to join, till then
+  let owner = ""; // of the rooms: the last user
 
   const set = (name: SocketState, error?: HoldfastError, final = false) => {
     const [connected, connecting] = [name === "connected", name === "connecting"];
@@ -65,24 +74,25 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       random(platform) * ceiling(attempts) + (error?.retryAfter ?? 0) * 1000,
     up(l) {
       up = l;
-      if (l.told) rooms.own(l.user);
+      if (l.told) own(l.user);
       set("connected");
-      if (up === l) rooms.up(l);
+      if (up === l) toRooms((r) => r.up(l));
+      loadRooms();
       useQueue()?.then((q) => q.up(l), report);
     },
     down(l) {
       if (up !== l) return;
       up = undefined;
-      rooms.down();
+      toRooms((r) => r.down());
     },
     session(l) {
       if (core.who() !== undefined) return;
       l.user = l.session!.user?.id ?? "";
-      if (rooms.own(l.user)) l.end(local("SIGNED_OUT", "Another user signed in"));
+      if (own(l.user)) l.end(local("SIGNED_OUT", "Another user signed in"));
     },
     current: () => (up?.told && core.who() !== up.user ? undefined : up),
     event(l, [name, ...args], id) {
-      const tell = rooms.take(l, name, args);
+      const tell = rooms ? rooms.take(l, name, args) : () => {};
       if (!tell) return;
       let pass: unknown[] | null | void = null; // an interceptor that throws keeps it back
       safely(() => (pass = config.onReceive?.(name, args)));
@@ -97,10 +107,76 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       source?.touch?.();
       return unwrap(await needed().ask([event, data], signal && { signal }));
     },
-    publish: (room, event, data, { id, signal } = {}) =>
-      socket.emitAck<Position>("room:publish", { room, event, data, id }, signal && { signal }),
+    rest: (name) => rest(name),
   };
-  const rooms = createRooms(core);
+  // Notes whose rooms they are from now on; true: they were somebody else's, and are dropped.
+  const own = (user?: string): boolean => {
+    const changed = !!user && !!owner && user !== owner;
+    owner = user || owner;
+    if (changed) toRooms((r) => r.drop());
+    return changed;
+  };
+
+  const toRooms = (fn: (rooms: Rooms) => void) => void (rooms ? fn(rooms) : late?.push(fn));
+
+  // Loads the code of rooms once there is one. A load that fails is tried again.
+  const loadRooms = () => {
+    if (rooms || !late || fetching) return;
+    fetching = true;
+    import("./rooms.js").then(
+      (m) => {
+        rooms = m.createRooms(core, kit);
+        for (const fn of late!) fn(rooms);
+        late = undefined;
+      },
+      async () => {
+        await sleep(core.backoff(++misses));
+        fetching = false;
+        if (run) loadRooms();
+      },
+    );
+  };
+
+  // A room whose code is still on its way: does then what it was asked for.
+  const lateRoom = (name: string, options?: JoinOptions): Room => {
+    let real: any;
+    if (!late) {
+      const l = up;
+      late = l ? [(r) => r.up(l)] : [];
+    }
+    const joined = new Promise<Position>((resolve, reject) => {
+      unjoined.push(reject);
+      toRooms((r) => resolve((real = r.join(name, options)).joined));
+    });
+    joined.catch(() => {}); // onLeft tells it too
+    loadRooms();
+    const room: any = {
+      name,
+      joined,
+      get position() {
+        return real?.position;
+      },
+      get present() {
+        return real?.present ?? none;
+      },
+      ...rest(name),
+    };
+    for (const method of "on onAny onReset onLeft onPresence onTyping onSignal signal typing setPresence leave".split(" "))
+      room[method] = (...args: unknown[]) => {
+        if (real) return real[method](...args);
+        let off: unknown;
+        const done = new Promise((resolve) => toRooms(() => resolve((off ??= real[method](...args)))));
+        // Taken back before it was given.
+        return method[1] === "n" ? () => void (typeof off === "function" ? off() : (off = 0)) : done;
+      };
+    return room;
+  };
+
+  // What of a room needs none of its state.
+  const rest = (name: string): Pick<Room, "publish" | "presence"> => ({
+    publish: (event, data, options) => socket.publish(name, event, data, options),
+    presence: (signal) => core.ask("presence:get", { room: name }, signal),
+  });
 
   const answer = async (l: Link, id: number, fn: (data: any) => unknown, data: unknown) => {
     let out: unknown;
@@ -129,7 +205,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       clearTimeout(r.timer);
       link!.end(error);
     }
-    rooms.stopped(error);
+    toRooms((r) => r.stopped(error));
+    for (const fn of unjoined.splice(0)) fn(error);
     set(name, error, true);
   };
 
@@ -143,6 +220,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     if (!config.queue) return;
     const host = {
       core,
+      kit,
       config: config.queue === true ? {} : config.queue,
       dead: (d: DeadItem) => handlers.emit(DEAD, d),
       changed: () => handlers.emit(QUEUE, queue),
@@ -166,7 +244,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
 
   // Compares the socket with who is signed in.
   const look = () => {
-    const changed = rooms.own(core.who() ?? "");
+    const changed = own(core.who());
     if (up?.told) {
       if (core.who() !== up.user) up.end(local("SIGNED_OUT", "Another user signed in"));
       else void up.takeNew();
@@ -330,8 +408,12 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       if (config.queue && !options.volatile) return queued(args, options, true);
       return unwrap(await needed().ask(args, options));
     },
-    join: (room, options) => rooms.join(room, options) as any,
-    publish: (room, event, data, options) => core.publish(room, event, data, options),
+    join(room, options) {
+      own(core.who());
+      return (rooms ? rooms.join(room, options) : lateRoom(room, options)) as any;
+    },
+    publish: (room, event, data, { id, signal } = {}) =>
+      socket.emitAck<Position>("room:publish", { room, event, data, id }, signal && { signal }),
     get session() {
       return up?.session;
     },

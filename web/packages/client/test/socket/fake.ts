@@ -3,6 +3,7 @@ import type { Platform, WebSocketLike } from "../../src/platform.js";
 import { HoldfastError } from "../../src/errors.js";
 import type { AuthEvents, SocketConfig, TokenSource, Unsubscribe, User } from "../../src/types.js";
 import { createSocket } from "../../src/socket/socket.js";
+import "../../src/socket/rooms.js"; // loaded by the first join: reading files takes time of the real clock
 import { decoder, encode, type Packet } from "../../src/socket/parser.js";
 
 /** One connection at the fake server, from the server's side. */

@@ -1,0 +1,31 @@
+import { reason, sleep, until } from "../abort.js";
+import { Emitter } from "../emitter.js";
+import { HoldfastError } from "../errors.js";
+import { refusal } from "../http/refusal.js";
+import { clock, part } from "../surroundings.js";
+import { decoder } from "./parser.js";
+import { actionOf, known, local, refusalOf, unwrap } from "./refusal.js";
+
+/**
+ * What the parts that are loaded later are given, as they import nothing of
+ * the core: else a bundler would cut what they share with it into small files,
+ * which a page loads at first, and which compress worse than one.
+ */
+export const kit = {
+  HoldfastError,
+  Emitter,
+  actionOf,
+  clock,
+  decoder,
+  known,
+  local,
+  part,
+  reason,
+  refusal,
+  refusalOf,
+  sleep,
+  unwrap,
+  until,
+};
+
+export type Kit = typeof kit;
