@@ -1,4 +1,4 @@
-import { codes, type Code } from "./codes.js";
+import { codes, type Action, type Code } from "./codes.js";
 
 /** A code of the server, or what went wrong on this side of it. */
 export type ErrorCode =
@@ -42,11 +42,14 @@ export class HoldfastError extends Error {
     } = {},
   ) {
     super(message, cause === undefined ? undefined : { cause });
-    Object.assign(this, { status: 0, final: !/^(wait|reconnect)$/.test(codes[code as Code]?.[2] ?? "wait") }, more, {
+    Object.assign(this, { status: 0, final: !/^(wait|rec)/.test(actionOf({ code })) }, more, {
       code,
     });
   }
 }
+
+/** What the table of codes says about an error: `wait` for those of this side. */
+export const actionOf = ({ code }: { code: ErrorCode }): Action => codes[code as Code]?.[2] ?? "wait";
 
 /** There is no token, and none can be had. */
 export function signedOut(): HoldfastError {

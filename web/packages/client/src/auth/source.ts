@@ -1,5 +1,5 @@
 import { until } from "../abort.js";
-import { codes, type Code } from "../codes.js";
+import { actionOf } from "../errors.js";
 import type { AuthToken, TokenSource } from "../types.js";
 
 /**
@@ -13,7 +13,7 @@ export function sourceOf(authToken: AuthToken): TokenSource {
     getAccessToken: (signal) => until(get(), signal),
     async refused(token, error, signal) {
       // A function that has no other token is no better than a text.
-      if (codes[error.code as Code]?.[2] === "signed-out" || (await until(get(), signal)) === token) throw error;
+      if (actionOf(error) === "signed-out" || (await until(get(), signal)) === token) throw error;
     },
   };
 }

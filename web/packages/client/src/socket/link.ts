@@ -1,11 +1,11 @@
 import type { Action } from "../codes.js";
 import { reason as canceled, sleep } from "../abort.js";
-import { HoldfastError, signedOut } from "../errors.js";
+import { actionOf, HoldfastError, signedOut } from "../errors.js";
 import type { EmitOptions, RealtimeSocket } from "../types.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
 import { decoder, encode, type Frame, type Packet } from "./parser.js";
-import { actionOf, connectError, known, local, refusal, unwrap } from "./refusal.js";
+import { connectError, known, local, refusal, unwrap } from "./refusal.js";
 import { openWebSocket, type Wire } from "./wire.js";
 
 /** How a connection, or an attempt at one, ended. */

@@ -1,8 +1,5 @@
-import { codes, type Action, type Code } from "../codes.js";
+import { codes, type Code } from "../codes.js";
 import { HoldfastError, type ErrorCode } from "../errors.js";
-
-/** What the table of codes says about an error: `wait` for those of this side. */
-export const actionOf = (error: HoldfastError): Action => (codes[error.code as Code] ?? [])[2] ?? "wait";
 
 /** Whether a value that came from outside is a code of the table. */
 export const known = (code: unknown): code is Code => typeof code === "string" && Object.hasOwn(codes, code);

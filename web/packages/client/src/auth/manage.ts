@@ -1,0 +1,491 @@
+import { limit, sleep, until } from "../abort.js";
+import { Emitter, safely } from "../emitter.js";
+import { actionOf, HoldfastError, signedOut } from "../errors.js";
+import { createHttp } from "../http/http.js";
+import { clock, part, random } from "../surroundings.js";
+import type { AuthConfig, AuthEvents, Source, Tokens } from "../types.js";
+import { locked } from "./lock.js";
+import type { AuthManager, AuthSnapshot, AuthSurroundings } from "./manager.js";
+import { joins, permits } from "./rights.js";
+import { claims, makeSession, readSession, sameLogin, type Session } from "./session.js";
+import { openTabs, type Message, type Tabs } from "./tabs.js";
+
+/** A refresh under way. */
+interface Flight {
+  done: Promise<void>;
+  /** Tells who waits: an error, or that there is something new. Again: nothing. */
+  land: (error?: unknown) => void;
+  stop: AbortController;
+  /** It has not called the server yet. */
+  waiting: boolean;
+}
+
+const second = 1000;
+const day = 86_400 * second;
+
+/** What an AuthManager does. */
+export function manage(
+  {
+    storage = "localStorage",
+    tokenKey: key = "holdfast:tokens",
+    refreshEndpoint = "/api/auth/refresh",
+    refreshFn,
+    signOutEndpoint = "/api/auth/sign-out",
+    cookie,
+    inactivityTimeout: idle,
+    crossTabSync = true,
+    channelName = key,
+    tokenExpiryBuffer = 30 * second,
+    onUnauthorized,
+  }: AuthConfig,
+  { platform, own = createHttp({ url: () => location.origin, platform, csrf: cookie }).own }: AuthSurroundings,
+): AuthManager {
+  const events = new Emitter<AuthEvents & { change: void }>();
+  const alone = storage === "memory" && !cookie; // no other tab has this session
+  let tabs: Tabs | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let loaded = false;
+  let early: AuthEvents["error"] | undefined; // before anybody could listen
+  let snapshot: AuthSnapshot | undefined;
+
+  let store: StorageLike | undefined;
+  let seen = ""; // what it was last known to keep
+  let dirty = false; // the last write has failed
+
+  let held: Session | undefined;
+  let out = false; // signed out by somebody's wish, or for good: a cookie is not tried
+  let generation = 0; // of `held`
+  let flight: Flight | undefined;
+  let linger: (() => void) | undefined; // gives the lock back after the last refresh
+  let refreshedAt = -Infinity;
+  let refusals: number[] = []; // refreshes for refused tokens, lately
+  let failures = 0; // refreshes in a row that will be tried again
+  let failure: unknown;
+  let failedAt = -Infinity;
+  let pause = 0; // after the last failure
+  let activeAt = 0;
+  let sharedAt = 0; // activity that the other tabs know of
+  let idleTold = false;
+
+  const now = () => clock(platform);
+
+  /** How long ago something was. A clock that was set back proves nothing: then it is long ago. */
+  const since = (at: number) => {
+    const passed = now() - at;
+    return passed < -second ? Infinity : passed;
+  };
+
+  /** What other tabs have too. */
+  const shared = () => (storage === "localStorage" ? store : undefined);
+
+  const permissions = (): any => {
+    load();
+    return held && claims(held.access).permissions;
+  };
+
+  const renewable = () => cookie || (held && (refreshFn || held.refresh));
+
+  const fail = (e: unknown) => {
+    const payload: typeof early = { error: e instanceof Error ? e : new Error(`${e}`), source: "self" };
+    if (tabs) events.emit("error", payload);
+    else early = payload;
+  };
+
+  /** Gives what is kept, if that is news, to `take`. Throws where it can't be read; garbage is put aside, and told of. */
+  const read = (take: (session: Session | undefined) => void) => {
+    const text = store?.getItem(key) ?? "";
+    if (text === seen) return;
+    const session = readSession(text);
+    seen = session ? text : "";
+    take(session);
+    if (session || !text) return;
+    fail(new Error(`${key} held no session; it is now ${key}:bad`));
+    store!.removeItem(key);
+    store!.setItem(key + ":bad", text);
+  };
+
+  /** Keeps the session, or that there is none. A failure is told of once; memory goes on. */
+  const write = () => {
+    try {
+      if (store) {
+        const text = held ? JSON.stringify(held) : "";
+        if (text) store.setItem(key, text);
+        else store.removeItem(key);
+        seen = text;
+      }
+      dirty = false;
+    } catch (e) {
+      if (!dirty) fail(e);
+      dirty = true;
+    }
+  };
+
+  const load = () => {
+    if (loaded) return;
+    loaded = true;
+    try {
+      if (!cookie && storage !== "memory") store = part(platform, storage);
+      read((session) => (held = session));
+    } catch (e) {
+      fail(e);
+    }
+  };
+
+  const start = () => {
+    if (tabs) return;
+    load();
+    tabs = openTabs({
+      platform,
+      key,
+      channel: crossTabSync ? channelName : undefined,
+      storage: shared(),
+      heard,
+      woken() {
+        look();
+        tick();
+      },
+      active: idle ? () => since(activeAt) >= second && touch() : undefined,
+    });
+    activeAt = sharedAt = now();
+    look();
+    tick();
+  };
+
+  /** Takes over what others have put into the storage. */
+  const look = () => {
+    try {
+      read(takeOver);
+    } catch {
+      // A storage that can't be read was told of when it was opened, or is when it is written.
+    }
+  };
+
+  const heard = (m?: Message) => {
+    if (m?.kind === "active") {
+      if (m.at! > activeAt && m.at! <= now()) {
+        activeAt = sharedAt = m.at!;
+        idleTold = false;
+      }
+    } else {
+      const both = shared();
+      if (both) look();
+      const mine = cookie || (held && m?.was === held.access);
+      // The storage decides where there is one. It may be late, and may never have had what this tab holds.
+      if (m?.kind === "out" && (mine || (both && !m.was))) takeOver();
+      else if (m?.session && !both && mine) takeOver(m.session);
+    }
+    tick();
+  };
+
+  /** Makes another tab's session this one's. */
+  const takeOver = (next?: Session) => {
+    dirty = false;
+    const same = next && held && sameLogin(held, next);
+    if (next ? !same || held!.access !== next.access || held!.refresh !== next.refresh : held || !out)
+      become(next, same, "remote");
+    else held = next; // which may be marked as being renewed
+  };
+
+  /** Replaces the session, and tells of it. Who waits for a refresh of the one before is told to look again. */
+  const become = (next?: Session, renewed?: boolean, source: Source = "self", error?: HoldfastError) => {
+    const was = held?.access;
+    const mine = source === "self";
+    const both = shared();
+    generation++;
+    held = next;
+    snapshot = undefined;
+    failures = pause = 0;
+    refreshedAt = -Infinity;
+    if (renewed) refreshedAt = now();
+    else {
+      out = !next;
+      refusals = [];
+      activeAt = now();
+      idleTold = false;
+    }
+    const before = flight;
+    flight = undefined;
+    before?.land();
+    if (before?.waiting) before.stop.abort();
+    // What another tab has put into the storage that both have stays as it is: it may be newer by now.
+    if (mine || !both) write();
+    if (mine) tabs?.post({ kind: next ? "look" : "out", was, session: both ? undefined : next });
+    if (!next) was && events.emit("sign-out", { source, ...(error && { error }) });
+    else if (renewed) events.emit("refresh", { accessToken: next.access, source });
+    else events.emit("sign-in", { user: next.user, source });
+    events.emit("change", undefined);
+    tick();
+  };
+
+  /** Does what is due now, and sets the timer for what is due next. */
+  const tick = () => {
+    clearTimeout(timer);
+    if (!tabs) return;
+    let next = Infinity;
+    const after = (ms: number) => (next = Math.min(next, ms));
+    if (dirty) {
+      write();
+      after(30 * second);
+    }
+    if (renewable() && !flight && (held || !out)) {
+      const life = held?.lifetimeMs;
+      const wait = Math.max(
+        !held || held.renewing
+          ? 0
+          : life
+            ? Math.max(life - tokenExpiryBuffer, 0.8 * life) - since(held.receivedAt)
+            : Infinity,
+        second - since(refreshedAt),
+        pause - since(failedAt),
+      );
+      if (wait > 0) after(wait);
+      else begin();
+    }
+    if (idle && held && !idleTold) {
+      const left = idle - (now() - activeAt);
+      if (left > 0) after(left);
+      else {
+        idleTold = true;
+        events.emit("inactivity-timeout", { source: "self" });
+      }
+      if (activeAt > sharedAt) {
+        const rest = idle / 10 - (now() - sharedAt);
+        if (rest > 0) after(rest);
+        else tabs?.post({ kind: "active", at: (sharedAt = activeAt) });
+      }
+    }
+    clearTimeout(timer); // what was told above may have come here as well
+    // A timer holds 24.8 days at most.
+    if (next < Infinity) timer = setTimeout(tick, Math.min(day, next));
+  };
+
+  /** Joins the refresh under way or begins one, unless it is too early after a failure. */
+  const renew = async (refused: boolean, signal?: AbortSignal) => {
+    if (!flight && since(failedAt) < pause) throw failure;
+    await until(begin(refused).done, signal);
+  };
+
+  /** The refresh under way, begun if need be. */
+  const begin = (refused = false): Flight => {
+    if (flight) return flight;
+    linger?.();
+    let land!: (error?: unknown) => void;
+    const done = new Promise<void>((resolve, reject) => (land = (e) => (e ? reject(e) : resolve())));
+    done.catch(() => {}); // nobody waits for one ahead of time
+    const mine = (flight = { done, land, stop: new AbortController(), waiting: true });
+    void fly(mine, refused);
+    return mine;
+  };
+
+  /** Renews the session, once over all tabs: who has the lock looks first whether another has done it. */
+  const fly = async (mine: Flight, refused: boolean) => {
+    const begun = generation;
+    const current = () => {
+      look();
+      return begun === generation;
+    };
+    const { signal, done } = limit(mine.stop.signal, 30 * second);
+    const run = async () => {
+      if (!current()) return;
+      mine.waiting = false;
+      const old = held;
+      if (old && store) {
+        held = { ...old, renewing: true };
+        write();
+      }
+      const next = await until(ask(old, signal), signal);
+      if (!current()) {
+        // It came too late. If the present session is of the same login it would end with this one, so that stays.
+        if (!held || !sameLogin(held, next)) revoke(next).catch(() => {});
+        return;
+      }
+      if (refused) refusals.push(now());
+      // A cookie may be somebody else's by now.
+      become(next, old && old.user?.id === next.user?.id);
+      // Storage takes a moment to reach tabs in other processes. Who gets the lock next must find the new tokens.
+      // This tab needs no such wait: its next refresh ends it.
+      if (!alone) await Promise.race([sleep(100), new Promise<void>((resolve) => (linger = resolve))]);
+    };
+    try {
+      await (alone ? run() : locked(platform, key + ":lock", shared(), signal, run));
+    } catch (e: any) {
+      if (!current()) return; // of a session that nobody wants any more
+      if (e.final) return end(e, mine.land);
+      const bound = Math.min(second * 2 ** failures++, 60 * second);
+      pause = Math.max(random(platform) * bound, Math.min(e.retryAfter || 0, 600) * second);
+      failedAt = now();
+      failure = e;
+      flight = undefined;
+      mine.land(e);
+      fail(e);
+      tick();
+    } finally {
+      done();
+    }
+  };
+
+  const ask = async (old: Session | undefined, signal: AbortSignal): Promise<Session> => {
+    const refreshToken = old?.refresh;
+    let tokens: any;
+    let date: number | undefined;
+    if (refreshFn) tokens = await refreshFn(refreshToken, signal);
+    else {
+      try {
+        const { res, body } = await own(
+          "POST",
+          refreshEndpoint,
+          cookie ? undefined : { refreshToken },
+          undefined,
+          signal,
+        );
+        date = Date.parse(res.headers.get("Date")!);
+        // The other names are those of OAuth 2 (RFC 6749 §5.1).
+        tokens = {
+          accessToken: body?.access_token,
+          refreshToken: body?.refresh_token,
+          expiresIn: body?.expires_in,
+          ...body,
+        };
+      } catch (e: any) {
+        // The codes that end a session. Another one that is final elsewhere, such as NOT_FOUND, is a fault of the way there.
+        if (!e.final || /^(UNAUTH|TOKEN_E|SESSION_|REFRESH_|INVALID_C|FORB)/.test(e.code)) throw e;
+        throw new HoldfastError("INTERNAL", e.message, { status: e.status, cause: e });
+      }
+    }
+    if (!tokens?.accessToken) throw new HoldfastError("INTERNAL", "No accessToken in the answer");
+    return makeSession(tokens, now(), old, date);
+  };
+
+  /** Signs out because the server has ended the session. `land`: a refresh has told so. */
+  const end = (error: HoldfastError, land?: Flight["land"]) => {
+    const old = held;
+    const begun = generation;
+    if (old && land) events.emit("refresh-failed", { error, source: "self" });
+    land?.(error);
+    // Somebody may have signed in when he was told.
+    if (begun === generation) become(undefined, false, "self", error);
+    if (old) safely(() => onUnauthorized?.(error));
+  };
+
+  /** Tells the server of a sign-out, by cookie where there is no session. That it has ended already is no error. */
+  const revoke = async (session?: Session) => {
+    const { refresh: refreshToken, access } = session ?? {};
+    try {
+      if (signOutEndpoint) await own("POST", signOutEndpoint, refreshToken && { refreshToken }, access);
+    } catch (e: any) {
+      if (e.final) return;
+      fail(e);
+      throw e;
+    }
+  };
+
+  const getAccessToken = async (signal?: AbortSignal) => {
+    start();
+    const old = held;
+    if (
+      old
+        ? since(old.receivedAt) >= old.lifetimeMs! && since(refreshedAt) >= second && renewable()
+        : cookie && !out
+    ) {
+      try {
+        await renew(false, signal);
+      } catch (e: any) {
+        if (old || !e.final) throw e;
+      }
+    }
+    return held?.access ?? null;
+  };
+
+  const getSnapshot = () => {
+    load();
+    return (snapshot ??= {
+      isAuthenticated: !!held,
+      user: held?.user,
+      sessionId: held?.sessionId,
+      pending: !held && !!cookie && !out,
+    });
+  };
+
+  const getUser = () => getSnapshot().user;
+
+  const touch = () => {
+    activeAt = now();
+    idleTold = false;
+    if (idle) tick();
+  };
+
+  return {
+    setTokens(tokens: Tokens) {
+      if (!tokens.accessToken) throw new TypeError("accessToken is missing");
+      start();
+      const next = makeSession(tokens, now());
+      become(held && next.user && next.user.id === held.user?.id ? makeSession(tokens, now(), held) : next);
+    },
+    async clear() {
+      start();
+      const old = held;
+      become();
+      if (old || cookie) await revoke(cookie ? undefined : old);
+    },
+    async refresh(signal) {
+      start();
+      if (renewable()) await until(begin().done, signal);
+      else if (held) throw new HoldfastError("UNAUTHENTICATED", "There is no refresh token");
+      if (!held) throw signedOut();
+    },
+    getAccessToken,
+    async refused(token, error, signal) {
+      start();
+      look();
+      if (held?.access === token) {
+        if (actionOf(error) === "signed-out") {
+          end(error);
+          throw error;
+        }
+        refusals = refusals.filter((at) => since(at) < 30 * second);
+        // A server that refuses what it has just given is asked no more for a while.
+        if (!renewable() || (refusals.length > 2 && !flight)) throw error;
+        await renew(true, signal);
+      }
+      if (!(await getAccessToken(signal))) throw signedOut();
+    },
+    isAuthenticated: () => getSnapshot().isAuthenticated,
+    getUser,
+    getSessionId: () => getSnapshot().sessionId,
+    hasRole: (role) => [role].flat().some((one) => getUser()?.roles?.includes(one as string)),
+    can(action) {
+      const actions = permissions()?.actions;
+      return Array.isArray(actions) && actions.some((one) => typeof one === "string" && permits(one, action));
+    },
+    canJoin(room) {
+      const rights = permissions();
+      try {
+        return !!held && (rights === undefined || rights.rooms === undefined || joins(rights.rooms, room));
+      } catch {
+        return false; // permissions that make no sense grant nothing
+      }
+    },
+    touch,
+    on(event, handler) {
+      const off = events.on(event, handler);
+      start();
+      const told = early;
+      if (event === "error" && told) {
+        early = undefined;
+        queueMicrotask(() => events.emit("error", told));
+      }
+      return off;
+    },
+    subscribe(listener) {
+      const off = events.on("change", listener);
+      start();
+      return off;
+    },
+    getSnapshot,
+    close() {
+      clearTimeout(timer);
+      tabs?.close();
+      tabs = undefined;
+    },
+  };
+}
