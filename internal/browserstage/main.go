@@ -82,6 +82,7 @@ type stage struct {
 
 	mu    sync.Mutex // guards what follows
 	added []json.RawMessage
+	held  chan struct{} // answers of "add" wait for its close; nil: they don't
 }
 
 func open(pages string, lifetime time.Duration) (st *stage, err error) {
@@ -134,13 +135,20 @@ func (st *stage) openAccounts(files http.Handler, lifetime time.Duration) error 
 }
 
 // setup is the application: "add" keeps its payload and answers how many there
-// are, "echo" answers it.
+// are, unless answers are held; "echo" answers it.
 func (st *stage) setup(srv *server.Server) {
-	server.Handle(srv, "add", func(_ context.Context, _ *server.Conn, v json.RawMessage) (int, error) {
+	server.Handle(srv, "add", func(ctx context.Context, _ *server.Conn, v json.RawMessage) (int, error) {
 		st.mu.Lock()
-		defer st.mu.Unlock()
 		st.added = append(st.added, v)
-		return len(st.added), nil
+		n, held := len(st.added), st.held
+		st.mu.Unlock()
+		if held != nil {
+			select {
+			case <-held:
+			case <-ctx.Done():
+			}
+		}
+		return n, nil
 	})
 	server.Handle(srv, "echo", func(_ context.Context, _ *server.Conn, v json.RawMessage) (json.RawMessage, error) { return v, nil })
 }
@@ -228,6 +236,19 @@ func requests(log []holdfasttest.Request) []request {
 	return out
 }
 
+// hold makes the answers of "add" wait, or no more.
+func (st *stage) hold(yes bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.held != nil {
+		close(st.held)
+		st.held = nil
+	}
+	if yes {
+		st.held = make(chan struct{})
+	}
+}
+
 // command does what a line says to the server trouble, but for "state" and
 // "recorded", which put what has happened there, and at accounts, into answer.
 func (st *stage) command(line []byte, answer map[string]any) error {
@@ -276,6 +297,9 @@ func (st *stage) command(line []byte, answer map[string]any) error {
 		s.Expire()
 	case "heal":
 		s.Heal()
+		st.hold(false)
+	case "hold":
+		st.hold(true)
 	case "revoke":
 		return s.Revoke(c.User)
 	case "bump":
