@@ -6,13 +6,19 @@ import { noLocks, signIn, tab, until, world } from "./world.js";
 const w = world();
 const nothing = () => {};
 
+declare global {
+  /** Milliseconds of the client's clock before the machine's. */
+  var ahead: number;
+  var sent: number;
+}
+
 /** Opens a tab whose socket has a queue. It is signed in when another of the profile is, or by a session. */
 async function open(profile: BrowserContext, session?: Tokens): Promise<Page> {
   const page = await tab(profile, w.stage.trouble);
   await page.evaluate(() => {
     // The clock can be set forward, so that a lease ends sooner.
-    (window as any).ahead = 0;
-    const now = () => Date.now() + (window as any).ahead;
+    window.ahead = 0;
+    const now = () => Date.now() + window.ahead;
     start({ socket: { queue: true, minBackoff: 50, maxBackoff: 200 }, platform: { now } });
     client.socket.subscribeQueue(() => {});
   });
@@ -20,8 +26,18 @@ async function open(profile: BrowserContext, session?: Tokens): Promise<Page> {
   return page;
 }
 
+/** Counts the events that a page sends. */
+const counting = () => {
+  const { send } = WebSocket.prototype;
+  window.sent = 0;
+  WebSocket.prototype.send = function (data) {
+    if (/^42\d*\["add"/.test(String(data))) window.sent++;
+    send.call(this, data);
+  };
+};
+
 async function profileOf(user: string, without: () => void): Promise<[BrowserContext, Page]> {
-  const profile = await w.profile(without);
+  const profile = await w.profile(without, counting);
   return [profile, await open(profile, await signIn(w.stage, user))];
 }
 
@@ -64,6 +80,8 @@ for (const [how, without] of [["with Web Locks", nothing], ["with a lease, as th
       await w.stage.do("start");
       await Promise.all(pages.map(empty));
       expect(await added(before)).toEqual(queue);
+      const sent = await Promise.all(pages.map((page) => page.evaluate(() => window.sent)));
+      expect(sent[0]! + sent[1]!).toBe(25);
       expect(await Promise.all(pages.map((page) => page.evaluate(() => client.socket.dead)))).toEqual([[], []]);
     });
 
@@ -88,7 +106,7 @@ for (const [how, without] of [["with Web Locks", nothing], ["with a lease, as th
           one.goto("chrome://crash").catch(() => {});
           await crashed;
         }
-        if (without === noLocks) await two.evaluate(() => void ((window as any).ahead = 11_000));
+        if (without === noLocks) await two.evaluate(() => void (window.ahead = 11_000));
         await w.stage.do("heal");
         await empty(two);
         expect(await added(before)).toEqual(["first", "second", "third"]);

@@ -7,18 +7,16 @@ import { arguments_, signIn, tab, until, world } from "./world.js";
 
 const w = world();
 
+declare global {
+  function make(version: number, table: boolean, state?: unknown): Promise<void>;
+}
+
 const noLocalStorage = () =>
   Object.defineProperty(globalThis, "localStorage", {
     get() {
       throw new DOMException("Access is denied", "SecurityError");
     },
   });
-const noDatabase = () => {
-  IDBFactory.prototype.open = () => {
-    throw new DOMException("Access is denied", "SecurityError");
-  };
-};
-
 const begin = (page: Page) => page.evaluate(() => start({ auth: {}, socket: { queue: true, minBackoff: 50, maxBackoff: 200 } }));
 const errors = (page: Page) => page.evaluate(() => told.filter((t) => t.name === "error").map((t) => t.message));
 
@@ -105,3 +103,60 @@ test("L15 the user's settings block storage: an error event, and memory goes on"
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+for (const [what, text] of [
+  ["garbage", "}{ garbage"],
+  ["cut short", '{"version":1,"access":"ey'],
+  ["of a newer version", '{"version":2,"access":"eyJ","tokens":[]}'],
+] as const)
+  test(`L14 what is kept is ${what}: signed out with an error event, and it is put aside`, async () => {
+    const page = await tab(await w.profile(), w.stage.trouble);
+    await page.evaluate((text) => localStorage.setItem("holdfast:tokens", text), text);
+    await begin(page);
+    expect(await page.evaluate(() => client.auth!.getAccessToken())).toBe(null);
+    await until(page, () => heard("error"));
+    expect(await page.evaluate(() => ["", ":bad"].map((end) => localStorage.getItem("holdfast:tokens" + end)))).toEqual([null, text]);
+    expect(await errors(page)).toEqual([expect.stringContaining("holdfast:tokens:bad")]);
+    await works(page);
+    expect(await page.evaluate(() => heard("error"))).toBe(1);
+  });
+
+// The last argument spoils the database of the queue before the client is there.
+const spoilt: [what: string, spoil: (page: Page) => Promise<unknown>][] = [
+  ["a database of a newer version is there", (page) => page.evaluate(() => make(2, true))],
+  ["a database without its table is there", (page) => page.evaluate(() => make(1, false))],
+  ["it holds garbage", (page) => page.evaluate(() => make(1, true, "garbage"))],
+  ["it holds half of what it should", (page) => page.evaluate(() => make(1, true, { items: "none" }))],
+  [
+    "the disk is full",
+    async (page) => {
+      const cdp = await page.context().newCDPSession(page);
+      await cdp.send("Storage.overrideQuotaForOrigin", { origin: w.stage.trouble, quotaSize: 1 });
+    },
+  ],
+];
+for (const [what, spoil] of spoilt)
+  test(`L15 IndexedDB fails, as ${what}: the queue is in memory, and the failure is reported`, async () => {
+    const profile = await w.browser.newContext();
+    const uncaught: string[] = [];
+    profile.on("weberror", (e) => uncaught.push(e.error().message));
+    try {
+      const page = await tab(profile, w.stage.trouble);
+      await page.evaluate(() => {
+        window.make = (version, table, state) =>
+          new Promise<void>((resolve, reject) => {
+            const open = indexedDB.open("holdfast", version);
+            open.onupgradeneeded = () => table && open.result.createObjectStore("q").put(state, "state");
+            open.onerror = () => reject(open.error);
+            open.onsuccess = () => (open.result.close(), resolve());
+          });
+      });
+      await spoil(page);
+      await begin(page);
+      await works(page);
+      expect(uncaught.length).toBeGreaterThan(0);
+      expect(uncaught.length).toBeLessThan(3);
+    } finally {
+      await profile.close();
+    }
+  });

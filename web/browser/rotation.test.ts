@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+import { signIn, tab, until, world } from "./world.js";
+
+const w = world("5s");
+
+test("L40 tokens of 5 s for 20 s: they are renewed in place, nothing is lost, and it is one connection", async () => {
+  const { stage } = w;
+  const profile = await w.profile();
+  const page = await tab(profile, stage.trouble);
+  const watch = await tab(profile, stage.trouble);
+  const before = await stage.state();
+  await page.evaluate(async (session) => {
+    start({ auth: {} });
+    client.auth!.setTokens(session);
+    await client.socket.connect();
+    const room = client.socket.join("board");
+    room.on("card", (n) => got.push(n));
+    room.onReset(() => got.push("reset"));
+    await room.joined;
+    // Something is always under way.
+    void (async () => {
+      for (;;) await client.socket.emitAck("add", told.length).catch((e) => got.push(e.code));
+    })();
+  }, await signIn(stage, "u1"));
+  const sent: number[] = [];
+  const publish = async () => {
+    sent.push(sent.length);
+    await stage.do("publish", { room: "board", event: "card", data: sent.length - 1 });
+    // The next one when a page that has nothing to do with it has drawn twice: some 30 a second.
+    await watch.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  };
+  const began = await watch.evaluate(() => performance.now());
+  // Five renewals come 4 s apart.
+  while ((await page.evaluate(() => heard("refresh"))) < 5) await publish();
+  const took = (await watch.evaluate(() => performance.now())) - began;
+  await publish();
+  await until(page, (n) => got.length >= n, sent.length);
+  expect(await page.evaluate(() => got)).toEqual(sent);
+  expect(sent.length).toBeGreaterThan(50);
+  expect(took).toBeGreaterThan(18_000);
+  const after = await stage.state();
+  expect(after.connections - before.connections).toBe(1);
+  expect(after.refreshes - before.refreshes).toBe(5);
+  expect(await page.evaluate(() => told.map((t) => t.name))).toEqual([
+    "sign-in", "connecting", "connected", ...Array(5).fill("refresh"),
+  ]);
+  // The connection outlives the first token by its grace several times over, so the new ones have reached the server.
+  expect(await page.evaluate(() => client.socket.session!.expiresAt - Date.now())).toBeGreaterThan(0);
+});
