@@ -1,10 +1,11 @@
 // Compiles the projects under consumer/ against the packed package, as an
 // application that has installed it would: strict, with both ways of resolving
 // modules that TypeScript has for ESM, and once with the declarations themselves
-// checked.
+// checked. The code of the manual and the README is compiled as well.
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { web } from "./bundle.mjs";
+import { write } from "./docs.mjs";
 
 const ways = {
   bundler: ["--module", "esnext", "--moduleResolution", "bundler", "--skipLibCheck", "false"],
@@ -19,10 +20,13 @@ export function consumer(tarball) {
   mkdirSync(installed, { recursive: true });
   execFileSync("tar", ["-xzf", tarball, "-C", installed, "--strip-components=1"]);
   cpSync(`${web}/consumer`, place, { recursive: true });
-  for (const [way, options] of Object.entries(ways)) {
+  const shown = write(`${place}/docs`);
+  const compile = (project, options) => {
     const compiler = `${web}/node_modules/typescript/bin/tsc`;
-    const { status, stdout } = spawnSync(process.execPath, [compiler, "-p", place, ...options], { encoding: "utf8" });
-    if (status !== 0) throw new Error(`moduleResolution ${way}:\n${stdout}`);
-  }
-  return `compiles with moduleResolution ${Object.keys(ways).join(", ")}`;
+    const { status, stdout } = spawnSync(process.execPath, [compiler, "-p", project, ...options], { encoding: "utf8" });
+    if (status !== 0) throw new Error(`${project} ${options.join(" ")}:\n${stdout}`);
+  };
+  for (const options of Object.values(ways)) compile(place, options);
+  compile(`${place}/docs`, []);
+  return `compiles with moduleResolution ${Object.keys(ways).join(", ")}; so do ${shown} pieces of code in docs/browser.md and README.md`;
 }
