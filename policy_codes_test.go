@@ -31,7 +31,7 @@ func TestTypeScriptCodes(t *testing.T) {
 		fmt.Fprintf(&b, "  %s: [%d, %d, %q],\n", string(info.Code), info.HTTP, info.Close, info.Action)
 	}
 	b.WriteString("} as const satisfies Record<string, readonly [status: number, close: number, action: Action]>;\n\n")
-	b.WriteString("export type Code = keyof typeof codes;\n")
+	b.WriteString("/** A code of docs/protocol.md §2. */\nexport type Code = keyof typeof codes;\n")
 	if *update {
 		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)

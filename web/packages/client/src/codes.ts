@@ -33,4 +33,5 @@ export const codes = {
   INTERNAL: [500, 1011, "wait"],
 } as const satisfies Record<string, readonly [status: number, close: number, action: Action]>;
 
+/** A code of docs/protocol.md §2. */
 export type Code = keyof typeof codes;

@@ -68,4 +68,5 @@ export interface WebSocketLike {
   onerror: ((event: any) => void) | null;
 }
 
+/** Makes a WebSocket, as the global class does. */
 export type WebSocketConstructor = new (url: string) => WebSocketLike;

@@ -43,6 +43,7 @@ export interface AuthEvents {
 /** Gets new tokens in place of old ones. It throws a HoldfastError whose `final` says whether the session is over. */
 export type RefreshFn = (refreshToken: string | undefined, signal: AbortSignal) => Promise<Tokens>;
 
+/** Options of an AuthManager: how a session is kept, renewed and shared by tabs. */
 export interface AuthConfig {
   /** Default `localStorage`. */
   storage?: "localStorage" | "sessionStorage" | "memory";
@@ -95,6 +96,7 @@ export interface TokenSource {
   on?<K extends keyof AuthEvents>(event: K, handler: (payload: AuthEvents[K]) => void): Unsubscribe;
 }
 
+/** How a CSRF token is got and sent (docs/protocol.md §3). The defaults are those of a Holdfast server. */
 export interface CsrfConfig {
   /** Where a token is got. Default `/api/auth/csrf`. */
   endpoint?: string;
@@ -104,6 +106,7 @@ export interface CsrfConfig {
   cookieName?: string;
 }
 
+/** Options of HTTP calls. */
 export interface HttpConfig {
   /** Goes before the paths of calls. Default: `url` of the client. */
   baseUrl?: string;
@@ -121,9 +124,10 @@ export interface HttpConfig {
   onResponse?: (response: Response, request: Request) => void | Promise<void>;
 }
 
-/** Handlers by event name: `interface Events { "todo:created": Todo }`. Without one, all events are `any`. */
+/** Data by event name: `interface Events { "todo:created": Todo }`. Without one, all events are `any`. */
 export type EventMap = Record<string, any>;
 
+/** Options of the offline queue. */
 export interface QueueConfig {
   /** `indexedDB` is shared by tabs and outlives them. Default `indexedDB`, or memory where there is none. */
   storage?: "indexedDB" | "memory";
@@ -157,6 +161,7 @@ export interface DeadItem {
   error: HoldfastError;
 }
 
+/** Options of the connection. */
 export interface SocketConfig {
   /** The server's address. Default: `url` of the client. */
   url?: string;
@@ -190,6 +195,7 @@ export interface SocketConfig {
   onReceive?: (event: string, args: unknown[]) => unknown[] | null | void;
 }
 
+/** Options of createRealtimeClient. All of them have defaults. */
 export interface RealtimeClientConfig {
   /** The server's address, such as `https://rt.example.com`. Default: the page's origin. */
   url?: string;
@@ -207,6 +213,8 @@ export interface RealtimeClientConfig {
 }
 
 /**
+ * Where a connection stands:
+ *
  * - `disconnected`: nobody has asked for a connection, or it has stopped for good (`ConnectionState.error` says why);
  * - `connecting`: an attempt runs, or waits for its time;
  * - `connected`: the server has let this client in;
@@ -242,6 +250,7 @@ export interface EventMeta {
   from?: string;
 }
 
+/** Somebody who is in a room. */
 export interface Present {
   id: string;
   name?: string;
@@ -250,6 +259,7 @@ export interface Present {
   connections?: number;
 }
 
+/** Who comes into a room, goes, or changes what others see; never this user's own doing. */
 export type PresenceEvent =
   | { kind: "join" | "leave" | "update"; user: Present }
   /** All of them, after each connect. */
@@ -257,6 +267,7 @@ export type PresenceEvent =
   /** The room has too many members to be told of each. */
   | { kind: "paused" | "resumed" };
 
+/** Options of a join. */
 export interface JoinOptions {
   /** Where to go on from. Default: now, and after a reconnect where it stopped. */
   since?: Position;
@@ -296,6 +307,7 @@ export interface Room<E extends EventMap = EventMap> {
   leave(): void;
 }
 
+/** Options of an emit. */
 export interface EmitOptions {
   signal?: AbortSignal;
   /** Milliseconds; default `ackTimeout`. With a queue it counts from when the event is sent. */
@@ -339,6 +351,7 @@ export interface RealtimeSocket<E extends EventMap = EventMap> {
   subscribeQueue(listener: () => void): Unsubscribe;
 }
 
+/** Options of a call. */
 export interface RequestOptions {
   query?: Record<string, string | number | boolean | null | undefined>;
   headers?: Record<string, string>;

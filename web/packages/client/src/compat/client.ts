@@ -4,6 +4,7 @@ import { SocketManager } from "./socket.js";
 import { TokenManager } from "./token.js";
 import type { ConnectionState, RealtimeClientConfig, Socket, SocketEventHandler } from "./types.js";
 
+/** HTTP, socket and token of one server. */
 export type RealtimeClient = {
   http: HttpClient;
   socket: SocketManager;

@@ -7,6 +7,7 @@ import type { ConnectionState, Socket, SocketEventHandler } from "./types.js";
 
 const Context = /* @__PURE__ */ createContext<RealtimeClient | null>(null);
 
+/** A RealtimeProvider has a client, or what to make one of. */
 export type RealtimeProviderProps = {
   client: RealtimeClient;
   children: ReactNode;
@@ -31,6 +32,7 @@ export function RealtimeProvider({ client, children, autoConnect = true }: Realt
   return createElement(Context.Provider, { value: client }, children);
 }
 
+/** What useSocketClient gives. */
 export type UseSocketClientResult = {
   socket: Socket | null;
   connected: boolean;
@@ -45,12 +47,14 @@ export type UseSocketClientResult = {
   getRooms: () => Set<string>;
 };
 
+/** The client of the provider above. */
 export function useRealtimeClient(): RealtimeClient {
   const client = useContext(Context);
   if (!client) throw new Error("useRealtimeClient must be used inside RealtimeProvider");
   return client;
 }
 
+/** The HTTP client of the provider above. */
 export function useHttpClient(): HttpClient {
   return useRealtimeClient().http;
 }
@@ -63,6 +67,7 @@ export function useConnectionState(): ConnectionState {
   return useSyncExternalStore(client.subscribeToState, client.getConnectionState, () => away);
 }
 
+/** The socket of the provider above, and its state. */
 export function useSocketClient(): UseSocketClientResult {
   const client = useRealtimeClient();
   const { connected, connecting } = useConnectionState();

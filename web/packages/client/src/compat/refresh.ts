@@ -68,6 +68,7 @@ export class RefreshManager {
   }
 }
 
+/** Makes a RefreshManager. */
 export function createRefreshManager(
   config: RefreshConfig | undefined,
   tokenManager: TokenManager,

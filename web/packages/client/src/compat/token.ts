@@ -107,6 +107,7 @@ export class TokenManager {
   }
 }
 
+/** Makes a TokenManager. */
 export function createTokenManager(config: TokenManagerConfig = {}): TokenManager {
   return new TokenManager(config);
 }

@@ -1,12 +1,16 @@
+/** Methods of calls. */
 export type HttpMethod = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
+/** Whatever JSON can say. */
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
 
+/** Headers of a call, by name. */
 export type HeadersMap = Record<string, string>;
 
 /** Those that are null or undefined are left out. */
 export type QueryParams = Record<string, string | number | boolean | null | undefined>;
 
+/** One call. */
 export type HttpRequestOptions<TBody = unknown> = {
   path: string;
   /** Default GET. */
@@ -22,6 +26,7 @@ export type HttpRequestOptions<TBody = unknown> = {
   retryOnAuth?: boolean;
 };
 
+/** How a token is renewed. */
 export type RefreshConfig = {
   /** Default false: nothing is refreshed. */
   enabled?: boolean;
@@ -37,6 +42,7 @@ export type RefreshConfig = {
   maxRetries?: number;
 };
 
+/** An event that waits to be sent. */
 export type OfflineQueueItem = {
   id: string;
   event: string;
@@ -49,6 +55,7 @@ export type OfflineQueueItem = {
 /** A new object at each change. */
 export type ConnectionState = { connected: boolean; connecting: boolean };
 
+/** How a CSRF token is got and sent. */
 export type CsrfConfig = {
   /** Default false. */
   enabled?: boolean;
@@ -101,6 +108,7 @@ export interface SocketOptions {
   [other: string]: any;
 }
 
+/** Options of createRealtimeClient. */
 export type RealtimeClientConfig = {
   /** Paths of calls are taken from here as links of a page are: one that begins with a slash begins at the host. */
   apiBaseUrl: string;
@@ -144,16 +152,20 @@ export type RealtimeClientConfig = {
   debug?: boolean;
 };
 
+/** An ack as servers send it. */
 export type AckResponse<T = unknown> = {
   ok: boolean;
   data?: T;
   error?: { message: string; code?: string; details?: unknown };
 };
 
+/** Is called with an ack. */
 export type AckCallback<T = unknown> = (response: AckResponse<T>) => void;
 
+/** Is called with the first argument of an event. */
 export type SocketEventHandler<T = unknown> = (payload: T) => void;
 
+/** Where a TokenManager keeps the token. */
 export interface TokenManagerConfig {
   getAccessToken?: RealtimeClientConfig["getAccessToken"];
   setAccessToken?: RealtimeClientConfig["setAccessToken"];

@@ -32,6 +32,7 @@ export function useConnectionState(): ConnectionState {
   );
 }
 
+/** What useSocketClient gives. */
 export interface SocketClient {
   /** For all else: handlers, publishing, the queue. */
   socket: RealtimeSocket<Events>;
@@ -140,6 +141,7 @@ export function useRoomEvent<K extends keyof Events & string>(
   useHold(room, 0, (room) => room.on(event, (data, meta) => latest.current(data, meta)), undefined, event);
 }
 
+/** What useRoom gives. */
 export interface RoomState {
   /** Absent on a server, and until the component is shown. */
   readonly room?: Room<Events> | undefined;
@@ -185,6 +187,7 @@ export function usePresence(room: string): readonly Present[] {
   }).value;
 }
 
+/** What useTyping gives. */
 export interface Typing {
   /** Who types now. */
   typing: readonly Present[];
@@ -203,6 +206,7 @@ export function useTyping(room: string): Typing {
   return { typing: hold.value, notify: hold.typing };
 }
 
+/** Where a user points, or whatever he sends as `move` does. */
 export interface Cursor<T = any> {
   /** The user's id. */
   id: string;
@@ -211,6 +215,7 @@ export interface Cursor<T = any> {
   data: T;
 }
 
+/** What useCursors gives. */
 export interface Cursors<T = any> {
   /** Those of the others, each where it was last. A user who leaves the room takes his along. */
   cursors: readonly Cursor<T>[];

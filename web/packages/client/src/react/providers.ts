@@ -29,6 +29,7 @@ function must<T>(value: T | undefined): T {
   return value;
 }
 
+/** A RealtimeProvider has a client, or what to make one of. */
 export type RealtimeProviderProps = {
   /** Connects when it is shown, and again after each sign-in. Default true. */
   autoConnect?: boolean | undefined;
@@ -82,6 +83,7 @@ export function RealtimeProvider({
   );
 }
 
+/** Whose session an AuthProvider shows, and how one signs in. */
 export interface AuthProviderProps {
   auth: AuthStore;
   /** What `useAuth().signIn` does: it calls the server, and returns the tokens that it got. */
@@ -111,6 +113,7 @@ export function useHttpClient(): HttpClient {
 }
 
 
+/** What useAuth gives: the session, and what can be done about it. */
 export interface Auth extends AuthState {
   /** Whether the user has the role, or one of them. */
   hasRole: (role: string | readonly string[]) => boolean;
@@ -152,6 +155,7 @@ export function useAuth(): Auth {
   );
 }
 
+/** What a guard shows. */
 export interface GuardProps {
   /** Shown to those who may see it. */
   children?: ReactNode;
@@ -182,6 +186,7 @@ export function GuestGuard(props: GuardProps): ReactNode {
   return useGuard((auth) => !auth.isAuthenticated, props);
 }
 
+/** What a RoleGuard shows, and to whom. Without a role and an action: to everybody who is signed in. */
 export interface RoleGuardProps extends GuardProps {
   /** One of these. */
   role?: string | readonly string[] | undefined;

@@ -5,6 +5,7 @@ import { LockTable } from "./locks.js";
 import type { TestServer } from "./server.js";
 import { Shelf, TestStorage } from "./storage.js";
 
+/** What a browser profile is like. All of it has defaults. */
 export interface TestPlatformConfig {
   /** The server that `fetch` and `WebSocket` of the tabs reach. Without one they have neither. */
   server?: TestServer;

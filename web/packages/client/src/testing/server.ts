@@ -20,6 +20,7 @@ export type RouteHandler = (request: TestRequest & {
   user(): User;
 }) => unknown;
 
+/** What a TestServer is like. All of it has defaults. */
 export interface TestServerConfig {
   /** Default `http://holdfast.test`. */
   url?: string;
