@@ -25,8 +25,9 @@ drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in 
 	HOLDFAST_SOAK=$${HOLDFAST_SOAK:-1h} $(GO) test -timeout 0 -run TestSoak -v ./internal/soak
 	HOLDFAST_CHECK= HOLDFAST_SOAK=15s $(GO) test -race -count=5 ./...
 
-bench:
+bench: setup
 	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity ./tokens/oauth2tokens
+	cd web && npm run bench --silent
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast

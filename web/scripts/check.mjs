@@ -44,6 +44,7 @@ async function package_() {
   });
   await step("build", () => run("npm", ["run", "build", "--silent", "--workspace", "@holdfast/client"]).then(() => "dist is built"));
   await step("api", () => run(process.execPath, [`${web}/scripts/api.mjs`, "--check"]).then(lastLine));
+  await step("bench", () => run(process.execPath, [`${web}/bench/bench.mjs`, "--quick"]).then(lastLine));
   await step("sizes", () => run(process.execPath, [`${web}/scripts/sizes.mjs`]).then(lastLine));
   const place = mkdtempSync(join(tmpdir(), "holdfast-pack-"));
   let tarball;

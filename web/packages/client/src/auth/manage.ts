@@ -2,6 +2,7 @@ import { limit, sleep, until } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
 import { actionOf, HoldfastError, signedOut } from "../errors.js";
 import { createHttp } from "../http/http.js";
+import type { StorageLike } from "../platform.js";
 import { clock, part, random } from "../surroundings.js";
 import type { AuthConfig, AuthEvents, Source, Tokens } from "../types.js";
 import { locked } from "./lock.js";
