@@ -20,7 +20,9 @@ export function until<T>(promise: Promise<T>, signal?: AbortSignal | null): Prom
 }
 
 export function sleep(ms: number, signal?: AbortSignal | null): Promise<void> {
-  return until(new Promise((resolve) => setTimeout(resolve, ms)), signal);
+  let timer: ReturnType<typeof setTimeout>;
+  const time = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  return until(time, signal).finally(() => clearTimeout(timer));
 }
 
 /**

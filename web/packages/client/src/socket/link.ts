@@ -110,7 +110,8 @@ export function openLink(
       } while (user !== core.who() && !signal.aborted); // the token and the user belong together
       link.told = user !== undefined;
       link.user = user ?? "";
-      auth = await (config.auth ? config.auth(link.token) : link.token ? { token: link.token } : undefined);
+      const token = await link.token; // what ends an attempt at once would come before there is one
+      auth = await (config.auth ? config.auth(token) : token ? { token } : undefined);
     } catch (e) {
       const error = asError(e);
       return end(error, error.final ? "stop" : "wait");
@@ -209,6 +210,7 @@ export function openLink(
 
   const event = (args: any[], id: number | undefined) => {
     const [name, data] = args;
+    if (name[0] === "\0") return; // the first letter of our own handlers' keys
     if (name === "auth:session" && typeof data?.connection === "string") {
       if (link.sending && !link.session) return end(local("CONNECTION_LOST", "Greeted too late"));
       link.session = data;

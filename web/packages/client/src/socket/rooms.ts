@@ -31,7 +31,7 @@ interface Shared {
   shown?: unknown;
   told?: unknown;
   typed: number;
-  typers: Map<string, Timer>;
+  typers: Map<string, [end: Timer, user: Present]>;
   present: readonly Present[];
   signals: Map<string, unknown>;
   pace?: Timer | undefined;
@@ -126,13 +126,16 @@ export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusal
     clearTimeout(r.pace);
     r.retry = r.pace = undefined;
     r.signals.clear();
+    for (const [end, user] of r.typers.values()) {
+      clearTimeout(end);
+      tell(r, TYPING, user, false);
+    }
+    r.typers.clear();
   };
 
   const forget = (r: Shared) => {
     rooms.delete(r.name);
     quiet(r);
-    for (const t of r.typers.values()) clearTimeout(t);
-    r.typers.clear();
   };
 
   const expel = (r: Shared, error: HoldfastError) => {
@@ -165,12 +168,12 @@ export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusal
     const { typers } = r;
     const before = typers.get(user.id);
     if (!before && typers.size > 999) return;
-    clearTimeout(before);
+    clearTimeout(before?.[0]);
     const end = () => {
       typers.delete(user.id);
       tell(r, TYPING, user, false);
     };
-    typers.set(user.id, setTimeout(end, 5000));
+    typers.set(user.id, [setTimeout(end, 5000), user]);
     if (!before) tell(r, TYPING, user, true);
   };
 
@@ -275,7 +278,7 @@ export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusal
     join,
     /** Drops all rooms: they were somebody else's. */
     drop() {
-      for (const r of rooms.values()) expel(r, local("SIGNED_OUT", "Another user signed in", true));
+      for (const r of [...rooms.values()]) expel(r, local("SIGNED_OUT", "Another user signed in", true));
     },
     up(l: Link) {
       link = l;

@@ -396,6 +396,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       return () => void (answers.get(event) === fn && answers.delete(event));
     },
     async emit(event, data, options: EmitOptions = {}) {
+      if (options.signal?.aborted) throw canceled(options.signal);
       const args = outgoing(event, data);
       if (!args) return;
       if (options.volatile) core.current()?.send(2, args);
