@@ -29,21 +29,18 @@ test("L40 tokens of 5 s for 20 s: they are renewed in place, nothing is lost, an
     // The next one when a page that has nothing to do with it has drawn twice: some 30 a second.
     await watch.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   };
-  const began = await watch.evaluate(() => performance.now());
-  // Five renewals come 4 s apart.
-  while ((await page.evaluate(() => heard("refresh"))) < 5) await publish();
-  const took = (await watch.evaluate(() => performance.now())) - began;
-  await publish();
+  const end = performance.now() + 20_000;
+  while (performance.now() < end) await publish();
   await until(page, (n) => got.length >= n, sent.length);
   expect(await page.evaluate(() => got)).toEqual(sent);
   expect(sent.length).toBeGreaterThan(50);
-  expect(took).toBeGreaterThan(18_000);
-  const after = await stage.state();
-  expect(after.connections - before.connections).toBe(1);
-  expect(after.refreshes - before.refreshes).toBe(5);
-  expect(await page.evaluate(() => told.map((t) => t.name))).toEqual([
-    "sign-in", "connecting", "connected", ...Array(5).fill("refresh"),
-  ]);
+  const events = await page.evaluate(() => told);
+  expect((await stage.state()).connections - before.connections).toBe(1);
+  const renewals = events.length - 3;
+  expect(events.map((t) => t.name)).toEqual(["sign-in", "connecting", "connected", ...Array(renewals).fill("refresh")]);
+  expect(renewals).toBeGreaterThanOrEqual(4);
+  const count = async () => (await stage.state()).refreshes - before.refreshes - (await page.evaluate(() => heard("refresh")));
+  await expect.poll(count).toBe(0); // but while one is under way
   // The connection outlives the first token by its grace several times over, so the new ones have reached the server.
   expect(await page.evaluate(() => client.socket.session!.expiresAt - Date.now())).toBeGreaterThan(0);
 });
