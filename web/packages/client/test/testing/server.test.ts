@@ -92,7 +92,7 @@ describe("calls", () => {
     caller.abort(new Error("left"));
     await pass(2_000);
     expect([left(), n]).toEqual(["Error: left", 0]);
-    expect(() => server.fetch(server.url + "/app/count", { signal: caller.signal })).rejects.toThrow("left");
+    await expect(() => server.fetch(server.url + "/app/count", { signal: caller.signal })).rejects.toThrow("left");
   });
 
   test("stop cuts what is under way, and nobody answers until start", async () => {
