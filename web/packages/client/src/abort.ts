@@ -1,10 +1,10 @@
-import { HoldfastError } from "./errors.js";
+import { HoldfastError, local } from "./errors.js";
 
 /** Why a signal has aborted. */
 export function reason(signal: AbortSignal): HoldfastError {
   const cause = signal.reason;
   if (cause instanceof HoldfastError) return cause;
-  return new HoldfastError(cause?.name === "TimeoutError" ? "TIMEOUT" : "CANCELED", "Canceled", { cause });
+  return local(cause?.name === "TimeoutError" ? "TIMEOUT" : "CANCELED", undefined, undefined, cause);
 }
 
 /** The promise's end, or the signal's if that comes first. What the promise stands for goes on. */
@@ -26,27 +26,26 @@ export function sleep(ms: number, signal?: AbortSignal | null): Promise<void> {
 }
 
 /**
- * A signal that follows another one, and aborts with TIMEOUT after some
- * milliseconds. `done` ends the timer, and unless `follow` the following too.
+ * Does some work under a signal that follows another one, and aborts with
+ * TIMEOUT after some milliseconds; that ends the waiting too. `follow`: it
+ * follows still when the work is done.
  */
-export function limit(
+export async function within<T>(
   signal: AbortSignal | null | undefined,
   ms: number,
-): { signal: AbortSignal; done: (follow?: boolean) => void } {
+  work: (signal: AbortSignal) => Promise<T>,
+  follow?: boolean,
+): Promise<T> {
   // AbortSignal.any and AbortSignal.timeout are not there in all browsers, nor do fake timers know them.
   const own = new AbortController();
   const stop = () => own.abort(reason(signal!));
-  const timer = setTimeout(
-    () => own.abort(new HoldfastError("TIMEOUT", "No answer in time")),
-    Math.min(ms, 2 ** 31 - 1),
-  );
+  const timer = setTimeout(() => own.abort(local("TIMEOUT", "No answer in time")), Math.min(ms, 2 ** 31 - 1));
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
-  return {
-    signal: own.signal,
-    done(follow) {
-      clearTimeout(timer);
-      if (!follow) signal?.removeEventListener("abort", stop);
-    },
-  };
+  try {
+    return await until(work(own.signal), own.signal);
+  } finally {
+    clearTimeout(timer);
+    if (!follow) signal?.removeEventListener("abort", stop);
+  }
 }

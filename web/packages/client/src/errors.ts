@@ -31,27 +31,36 @@ export class HoldfastError extends Error {
     message: string,
     {
       cause,
+      final = !/^(wait|rec)/.test(actionOf({ code })),
       ...more
     }: {
-      status?: number;
-      requestId?: string;
-      retryAfter?: number;
+      status?: number | undefined;
+      requestId?: string | undefined;
+      retryAfter?: number | undefined;
       details?: unknown;
-      final?: boolean;
+      final?: boolean | undefined;
       cause?: unknown;
     } = {},
   ) {
-    super(message, cause === undefined ? undefined : { cause });
-    Object.assign(this, { status: 0, final: !/^(wait|rec)/.test(actionOf({ code })) }, more, {
-      code,
-    });
+    super(message, cause ? { cause } : undefined);
+    Object.assign(this, { status: 0, final }, there(more), { code });
   }
 }
+
+/** What of an object is there. */
+export const there = (o: object = {}): any => Object.fromEntries(Object.entries(o).filter(([, v]) => v != null));
 
 /** What the table of codes says about an error: `wait` for those of this side. */
 export const actionOf = ({ code }: { code: ErrorCode }): Action => codes[code as Code]?.[2] ?? "wait";
 
-/** There is no token, and none can be had. */
-export function signedOut(): HoldfastError {
-  return new HoldfastError("SIGNED_OUT", "Nobody is signed in", { final: true });
-}
+/** An error that this side found; without a message it says what its code does. */
+export const local = (
+  code: ErrorCode,
+  message = code.toLowerCase().replace(/_/g, " "),
+  final?: boolean,
+  cause?: unknown,
+): HoldfastError => new HoldfastError(code, message, { final, cause });
+
+/** There is no token, and none can be had; or it is another user's by now. */
+export const signedOut = (final = true): HoldfastError =>
+  local("SIGNED_OUT", final ? "Nobody is signed in" : "Another user signed in", final);

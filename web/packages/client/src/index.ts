@@ -1,6 +1,6 @@
 import { AuthManager } from "./auth/manager.js";
 import { sourceOf } from "./auth/source.js";
-import { HoldfastError } from "./errors.js";
+import { local } from "./errors.js";
 import { createHttp } from "./http/http.js";
 import { createSocket } from "./socket/socket.js";
 import type {
@@ -52,7 +52,7 @@ export function createRealtimeClient<E extends EventMap = EventMap>(
     try {
       return new URL(config.url ?? "/", globalThis.location?.href).href;
     } catch {
-      throw new HoldfastError(
+      throw local(
         "INVALID_ARGUMENT",
         "`url` must be the server's address: there is no page to take it from",
       );

@@ -1,6 +1,6 @@
-import { limit, sleep, until } from "../abort.js";
+import { sleep, until, within } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
-import { actionOf, HoldfastError, signedOut } from "../errors.js";
+import { actionOf, HoldfastError, local, signedOut } from "../errors.js";
 import { createHttp } from "../http/http.js";
 import type { StorageLike } from "../platform.js";
 import { clock, part, random } from "../surroundings.js";
@@ -285,8 +285,7 @@ export function manage(
       look();
       return begun === generation;
     };
-    const { signal, done } = limit(mine.stop.signal, 30 * second);
-    const run = async () => {
+    const run = async (signal: AbortSignal) => {
       if (!current()) return;
       mine.waiting = false;
       const old = held;
@@ -308,7 +307,9 @@ export function manage(
       if (!alone) await Promise.race([sleep(100), new Promise<void>((resolve) => (linger = resolve))]);
     };
     try {
-      await (alone ? run() : locked(platform, key + ":lock", shared(), signal, run));
+      await within(mine.stop.signal, 30 * second, (signal) =>
+        alone ? run(signal) : locked(platform, key + ":lock", shared(), signal, () => run(signal)),
+      );
     } catch (e: any) {
       if (!current()) return; // of a session that nobody wants any more
       if (e.final) return end(e, mine.land);
@@ -320,8 +321,6 @@ export function manage(
       mine.land(e);
       fail(e);
       tick();
-    } finally {
-      done();
     }
   };
 
@@ -353,7 +352,7 @@ export function manage(
         throw new HoldfastError("INTERNAL", e.message, { status: e.status, cause: e });
       }
     }
-    if (!tokens?.accessToken) throw new HoldfastError("INTERNAL", "No accessToken in the answer");
+    if (!tokens?.accessToken) throw local("INTERNAL", "No accessToken in the answer");
     return makeSession(tokens, now(), old, date);
   };
 
@@ -431,7 +430,7 @@ export function manage(
     async refresh(signal) {
       start();
       if (renewable()) await until(begin().done, signal);
-      else if (held) throw new HoldfastError("UNAUTHENTICATED", "There is no refresh token");
+      else if (held) throw local("UNAUTHENTICATED", "There is no refresh token");
       if (!held) throw signedOut();
     },
     getAccessToken,

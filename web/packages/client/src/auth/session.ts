@@ -1,3 +1,4 @@
+import { there } from "../errors.js";
 import type { Tokens, User } from "../types.js";
 
 /** A session as it is held and, as JSON, kept. Never changed, only replaced. */
@@ -24,9 +25,6 @@ export function claims(access: string): any {
     return {};
   }
 }
-
-/** What of an object is there. */
-const there = (o: object = {}): any => Object.fromEntries(Object.entries(o).filter(([, v]) => v != null));
 
 /**
  * Makes a session of what the server gave. `old` is the one that it replaces,

@@ -1,5 +1,5 @@
 import { until } from "../abort.js";
-import { HoldfastError } from "../errors.js";
+import { local } from "../errors.js";
 import type { CsrfConfig } from "../types.js";
 import type { OwnCall } from "./http.js";
 
@@ -13,7 +13,7 @@ export function createCsrf(config: CsrfConfig, own: OwnCall, cookies: () => stri
       const { res, body } = await own("GET", endpoint);
       token =
         res.headers.get(header) || body?.csrfToken || `; ${cookies()}`.split(`; ${cookieName}=`)[1]?.split(";")[0];
-      if (!token) throw new HoldfastError("PROTOCOL_ERROR", `${endpoint} brought no CSRF token`);
+      if (!token) throw local("PROTOCOL_ERROR", `${endpoint} brought no CSRF token`);
       return token;
     } finally {
       loading = undefined;

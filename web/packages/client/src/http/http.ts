@@ -1,5 +1,5 @@
-import { limit, reason, sleep, until } from "../abort.js";
-import { HoldfastError, signedOut } from "../errors.js";
+import { reason, sleep, within } from "../abort.js";
+import { local, signedOut } from "../errors.js";
 import type { Platform } from "../platform.js";
 import { clock, part, random } from "../surroundings.js";
 import type { CsrfConfig, HttpClient, HttpConfig, RequestOptions, TokenSource } from "../types.js";
@@ -65,7 +65,7 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
   /** What the network says, or the signal where that has ended it. */
   const reached = <T>(promise: Promise<T>, signal: AbortSignal) =>
     promise.catch((cause) => {
-      throw signal.aborted ? reason(signal) : new HoldfastError("NETWORK", "No answer", { cause });
+      throw signal.aborted ? reason(signal) : local("NETWORK", "No answer", undefined, cause);
     });
 
   const refused = (res: Response, text: string, call: Call) =>
@@ -151,8 +151,7 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
     own?: boolean,
   ): Promise<{ res: Response; body: any }> {
     const timeout = options.timeout || timeouts;
-    const { signal, done } = limit(options.signal, timeout);
-    const work = async () => {
+    return within(options.signal, timeout, async (signal) => {
       const url = new URL(join(own ? home() : base(), path));
       const headers = new Headers({ Accept: json, ...options.headers });
       for (const [name, value] of Object.entries(options.query ?? {}))
@@ -187,14 +186,9 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
       try {
         return { res, body: JSON.parse(text) };
       } catch (cause) {
-        throw new HoldfastError("INTERNAL", "Bad JSON", { cause });
+        throw local("INTERNAL", "Bad JSON", undefined, cause);
       }
-    };
-    try {
-      return await until(work(), signal);
-    } finally {
-      done();
-    }
+    });
   }
 
   function own(
@@ -204,13 +198,7 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
     token?: string,
     signal?: AbortSignal,
   ): ReturnType<OwnCall> {
-    return whole(
-      method,
-      path,
-      body,
-      { ...(token && { headers: { [auth]: "Bearer " + token } }), ...(signal && { signal }) },
-      true,
-    );
+    return whole(method, path, body, { headers: token ? { [auth]: "Bearer " + token } : {}, signal: signal! }, true);
   }
 
   const plain = (method: string) => async (path: string, options?: RequestOptions) =>
@@ -224,10 +212,11 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
     put: full("PUT"),
     patch: full("PATCH"),
     delete: plain("DELETE"),
-    async fetch(path, init = {}) {
-      const { signal, done } = limit(init.signal, timeouts);
-      try {
-        return await until(
+    fetch: (path, init = {}) =>
+      within(
+        init.signal,
+        timeouts,
+        async (signal) =>
           send({
             method: (init.method ?? "GET").toUpperCase(),
             url: join(base(), path),
@@ -235,12 +224,8 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
             signal,
             timeout: timeouts,
           }),
-          signal,
-        );
-      } finally {
-        done(true); // the caller's signal still ends the reading of the body
-      }
-    },
+        true, // the caller's signal ends the reading of the body as well
+      ),
     own,
   };
 }

@@ -42,15 +42,14 @@ export function refusal(
   // Seconds, or a date (RFC 9110 §10.2.3); an hour at most.
   const after = Math.min(body.retryAfter || +header || (Date.parse(header) - now) / 1000, 3600);
   const message = [body.error, body.message].find((m) => m && typeof m === "string");
-  const requestId = body.requestId ?? headers.get("X-Request-Id");
   return new HoldfastError(
     code,
     message ?? `${what} was answered ${status || "by a redirect: call the final address"}`,
     {
       status,
-      ...(body.details !== undefined && { details: body.details }),
-      ...(requestId && { requestId }),
-      ...(after > 0 && { retryAfter: after }),
+      details: body.details,
+      requestId: body.requestId ?? headers.get("X-Request-Id"),
+      retryAfter: after > 0 ? after : undefined,
     },
   );
 }

@@ -1,11 +1,11 @@
 import type { Action } from "../codes.js";
-import { reason as canceled, sleep } from "../abort.js";
-import { actionOf, HoldfastError, signedOut } from "../errors.js";
+import { reason as canceled, sleep, within } from "../abort.js";
+import { actionOf, HoldfastError, local, signedOut } from "../errors.js";
 import type { EmitOptions, RealtimeSocket } from "../types.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
 import { decoder, encode, type Frame, type Packet } from "./parser.js";
-import { connectError, known, local, refusal, unwrap } from "./refusal.js";
+import { connectError, known, refusal, unwrap } from "./refusal.js";
 import { openWebSocket, type Wire } from "./wire.js";
 
 /** How a connection, or an attempt at one, ended. */
@@ -196,7 +196,7 @@ export function openLink(
     } else if (type === 1) end(local("CONNECTION_LOST", "The server ended it", true), "stop");
     else if (type === 0) {
       if (link.live) return;
-      if (link.told && core.who() !== link.user) return end(local("SIGNED_OUT", "Another user signed in"));
+      if (link.told && core.who() !== link.user) return end(signedOut(false));
       link.live = now() || 1;
       alive();
       greeting = setTimeout(greet, 1000); // a Holdfast server says auth:session at once
@@ -266,24 +266,16 @@ export function openLink(
       if (most && total > most) throw local("MESSAGE_TOO_LARGE", `${total} bytes, the server takes ${most}`);
       wire!.send(frames);
     },
-    ask: (args, { signal: caller, timeout = ackTimeout } = {}) =>
-      new Promise((resolve, reject) => {
-        const id = next++;
-        const settle = (error?: HoldfastError, answer?: any[]) => {
-          acks.delete(id);
-          clearTimeout(timer);
-          caller?.removeEventListener("abort", abort);
-          if (error) reject(error);
-          else resolve(answer!);
-        };
-        const abort = () => settle(canceled(caller!));
-        if (signal.aborted) return reject(local("NOT_CONNECTED", "Not connected"));
-        if (caller?.aborted) return reject(canceled(caller));
+    async ask(args, { signal: caller, timeout = ackTimeout } = {}) {
+      if (signal.aborted) throw local("NOT_CONNECTED");
+      if (caller?.aborted) throw canceled(caller);
+      const id = next++;
+      const ack = new Promise<any[]>((resolve, reject) => {
         link.send(2, args, id);
-        acks.set(id, settle);
-        const timer = setTimeout(() => settle(local("TIMEOUT", "No ack")), timeout);
-        caller?.addEventListener("abort", abort);
-      }),
+        acks.set(id, (error, answer) => (error ? reject(error) : resolve(answer!)));
+      });
+      return within(caller, timeout, () => ack).finally(() => acks.delete(id));
+    },
     renew(reason) {
       if (!source || !link.has("refresh")) return false;
       if (refreshing) newer ||= !reason;

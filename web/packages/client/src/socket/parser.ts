@@ -1,4 +1,6 @@
-import { local } from "./refusal.js";
+
+
+import { local } from "../errors.js";
 
 /** What goes out as bytes of its own beside an event's JSON. */
 export type Binary = ArrayBuffer | ArrayBufferView | Blob;

@@ -1,18 +1,14 @@
 import { codes, type Code } from "../codes.js";
-import { HoldfastError, type ErrorCode } from "../errors.js";
+import { HoldfastError, local } from "../errors.js";
 
 /** Whether a value that came from outside is a code of the table. */
 export const known = (code: unknown): code is Code => typeof code === "string" && Object.hasOwn(codes, code);
-
-/** An error that this side found. */
-export const local = (code: ErrorCode, message: string, final?: boolean, cause?: unknown): HoldfastError =>
-  new HoldfastError(code, message, { ...(final !== undefined && { final }), cause });
 
 /** A refusal that came from the server; `more` is whatever object carried it. */
 export function refusal(code: Code, message: unknown, more?: any): HoldfastError {
   const wait = +more?.retryAfter;
   return new HoldfastError(code, typeof message === "string" ? message : code, {
-    ...(wait > 0 && { retryAfter: Math.min(wait, 3600) }), // nobody is sent away for longer than an hour
+    retryAfter: wait > 0 ? Math.min(wait, 3600) : undefined, // nobody is sent away for longer than an hour
     details: more?.details,
   });
 }

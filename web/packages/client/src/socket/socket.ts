@@ -1,6 +1,6 @@
-import { reason as canceled, sleep } from "../abort.js";
+import { reason as canceled, sleep, until } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
-import { HoldfastError } from "../errors.js";
+import { HoldfastError, local, signedOut } from "../errors.js";
 import type {
   ConnectionState,
   DeadItem,
@@ -18,7 +18,7 @@ import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
 import { openLink, type Ending, type Link, type Refused } from "./link.js";
 import { encode } from "./parser.js";
-import { local, unwrap } from "./refusal.js";
+import { unwrap } from "./refusal.js";
 import type { Rooms, RoomsCore } from "./rooms.js";
 
 /** The time from a `connect` to the end of its attempts. */
@@ -88,7 +88,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     session(l) {
       if (core.who() !== undefined) return;
       l.user = l.session!.user?.id ?? "";
-      if (own(l.user)) l.end(local("SIGNED_OUT", "Another user signed in"));
+      if (own(l.user)) l.end(signedOut(false));
     },
     current: () => (up?.told && core.who() !== up.user ? undefined : up),
     event(l, [name, ...args], id) {
@@ -193,7 +193,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
 
   const needed = (): Link => {
     const l = core.current();
-    if (!l) throw local("NOT_CONNECTED", "Not connected");
+    if (!l) throw local("NOT_CONNECTED");
     return l;
   };
 
@@ -246,7 +246,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   const look = () => {
     const changed = own(core.who());
     if (up?.told) {
-      if (core.who() !== up.user) up.end(local("SIGNED_OUT", "Another user signed in"));
+      if (core.who() !== up.user) up.end(signedOut(false));
       else void up.takeNew();
     } else void up?.takeNew();
     if (changed) run?.hurry(true);
@@ -350,35 +350,32 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   };
 
   const socket: RealtimeSocket<E> = {
-    connect: (signal) =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(canceled(signal));
-        const mine = !run;
-        if (mine) start();
-        const r = run;
-        const done = () => {
-          off();
-          signal?.removeEventListener("abort", abort);
-        };
+    async connect(signal) {
+      if (signal?.aborted) throw canceled(signal);
+      const mine = !run;
+      if (mine) start();
+      const r = run;
+      let off!: () => void;
+      const settled = new Promise<void>((resolve, reject) => {
         const look = () => {
-          if (!state.connected && !state.final) return;
-          done();
           if (state.connected) resolve();
-          else reject(state.error);
+          else if (state.final) reject(state.error);
         };
-        const abort = () => {
-          done();
-          const error = canceled(signal!);
-          if (mine) stop(r, error);
-          reject(error);
-        };
-        const off = handlers.on(STATE, look);
-        signal?.addEventListener("abort", abort);
+        off = handlers.on(STATE, look);
         look();
-      }),
+      });
+      try {
+        await until(settled, signal);
+      } catch (e: any) {
+        if (mine && signal?.aborted) stop(r, e);
+        throw e;
+      } finally {
+        off();
+      }
+    },
     close() {
       if (state.state === "closed") return;
-      const error = local("CLOSED", "Closed", true);
+      const error = local("CLOSED", undefined, true);
       up?.send(1);
       stop(run, error, "closed");
       queue?.closed(error);

@@ -1,9 +1,9 @@
 import type { Action } from "../codes.js";
-import { actionOf, type HoldfastError } from "../errors.js";
+import { actionOf, local, type HoldfastError } from "../errors.js";
 import type { Platform } from "../platform.js";
 import { part } from "../surroundings.js";
 import type { Frame } from "./parser.js";
-import { closeError, local } from "./refusal.js";
+import { closeError } from "./refusal.js";
 
 /** One connection of a transport, in frames. Neither method throws for a connection that is gone. */
 export interface Wire {
