@@ -1,4 +1,5 @@
 import { HoldfastError, local } from "./errors.js";
+import { listen } from "./surroundings.js";
 
 /** Why a signal has aborted. */
 export function reason(signal: AbortSignal): HoldfastError {
@@ -7,15 +8,17 @@ export function reason(signal: AbortSignal): HoldfastError {
   return local(cause?.name === "TimeoutError" ? "TIMEOUT" : "CANCELED", undefined, undefined, cause);
 }
 
+/** Calls a function when the signal aborts, or has; the function that it gives ends that. */
+const onAbort = (signal: AbortSignal | null | undefined, fn: () => void) => {
+  if (signal?.aborted) fn();
+  return listen(signal, "abort", fn);
+};
+
 /** The promise's end, or the signal's if that comes first. What the promise stands for goes on. */
 export function until<T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const stop = () => reject(reason(signal));
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop);
-    const done = () => signal.removeEventListener("abort", stop);
-    promise.then(resolve, reject).then(done);
+    promise.then(resolve, reject).then(onAbort(signal, () => reject(reason(signal))));
   });
 }
 
@@ -38,14 +41,12 @@ export async function within<T>(
 ): Promise<T> {
   // AbortSignal.any and AbortSignal.timeout are not there in all browsers, nor do fake timers know them.
   const own = new AbortController();
-  const stop = () => own.abort(reason(signal!));
   const timer = setTimeout(() => own.abort(local("TIMEOUT", "No answer in time")), Math.min(ms, 2 ** 31 - 1));
-  if (signal?.aborted) stop();
-  signal?.addEventListener("abort", stop);
+  const done = onAbort(signal, () => own.abort(reason(signal!)));
   try {
     return await until(work(own.signal), own.signal);
   } finally {
     clearTimeout(timer);
-    if (!follow) signal?.removeEventListener("abort", stop);
+    if (!follow) done();
   }
 }

@@ -15,6 +15,9 @@ export function part<K extends keyof Platform>(platform: Platform | undefined, n
   return name === "events" ? all : name === "locks" ? all.navigator.locks : all[name];
 }
 
+/** The events that tell that a page is there again, or its network. */
+export const wakes = "visibilitychange pageshow online";
+
 /** Epoch milliseconds. */
 export function clock(platform: Platform | undefined): number {
   return (platform?.now ?? Date.now)();
@@ -23,4 +26,17 @@ export function clock(platform: Platform | undefined): number {
 /** From 0 up to, not including, 1. */
 export function random(platform: Platform | undefined): number {
   return (platform?.random ?? Math.random)();
+}
+
+/** Listens for events, given with spaces between; the function ends it. */
+export function listen(
+  target: Pick<EventTarget, "addEventListener" | "removeEventListener"> | null | undefined,
+  names: string,
+  fn: (event: any) => void,
+  options?: AddEventListenerOptions,
+): () => void {
+  const each = (change: "addEventListener" | "removeEventListener") => () =>
+    names.split(" ").forEach((name) => target?.[change](name, fn, options));
+  each("addEventListener")();
+  return each("removeEventListener");
 }

@@ -2,8 +2,9 @@ import { reason, sleep } from "../abort.js";
 import type { Platform, StorageLike } from "../platform.js";
 import { clock, part } from "../surroundings.js";
 
-/** How long a lease lasts whose tab was killed, in milliseconds. */
-const lease = 10_000;
+/** What a lease is given, as it imports nothing of the core. */
+const kit = { clock, sleep };
+export type Kit = typeof kit;
 
 /**
  * Runs what one tab at a time may do: under a Web Lock, which ends with its
@@ -17,32 +18,17 @@ export async function locked(
   signal: AbortSignal,
   run: () => Promise<void>,
 ): Promise<void> {
-  const mine = `${Math.random()} `;
   let began = false;
   const begin = () => ((began = true), run());
   try {
     const locks = part(platform, "locks");
-    if (locks) return await locks.request(name, { signal }, begin);
-    for (let wrote = false; storage; ) {
-      const text = storage.getItem(name) ?? "";
-      if (wrote && text.startsWith(mine)) break;
-      const left = +text.split(" ")[1]! - clock(platform);
-      // Garbage, or what a wrong clock has written, holds nobody up.
-      if ((wrote = !(left > 0 && left <= lease))) storage.setItem(name, mine + (clock(platform) + lease));
-      // Two tabs may have written at once: the one whose text stays has it.
-      await sleep(50 + 50 * Math.random(), signal);
-    }
-    await begin();
+    if (locks) await locks.request(name, { signal }, begin);
+    else if (storage) await (await import("./lease.js")).lease(kit, platform, name, storage, signal, begin);
+    else await begin();
   } catch (e) {
     if (began) throw e;
     if (signal.aborted) throw reason(signal);
-    // Locks are refused to some frames, and storage may be full: then this tab is on its own.
+    // Locks are refused to some frames, storage may be full, and a lease's code out of reach: this tab is on its own.
     await run();
-  } finally {
-    try {
-      if (storage?.getItem(name)?.startsWith(mine)) storage.removeItem(name);
-    } catch {
-      // it ends by itself
-    }
   }
 }

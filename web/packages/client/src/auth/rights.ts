@@ -3,10 +3,9 @@ const whole = (pattern: string, text: string) => new RegExp(`^${pattern}$`, "su"
 
 /** Whether a permission such as `todo.*` covers an action (docs/protocol.md §1, Actions). */
 export function permits(permission: string, action: string): boolean {
-  const segments = permission.split(".");
-  const last = segments.length - 1;
-  const pattern = segments.map((s, i) => (s === "*" ? (i === last ? ".+" : "[^.]+") : literal(s))).join("\\.");
-  return whole("[^.]+(\\.[^.]+)*", action) && whole(pattern, action);
+  // A star is a whole segment; the last one stands for all that follow.
+  const pattern = permission.split(".").map((s, i, all) => (s !== "*" ? literal(s) : all[i + 1] == null ? ".+" : "[^.]+"));
+  return whole("[^.]+(\\.[^.]+)*", action) && whole(pattern.join("\\."), action);
 }
 
 /** Whether room patterns, in either form, grant a join (docs/protocol.md §1, Room permissions). */
@@ -17,7 +16,7 @@ export function joins(rooms: string[] | Record<string, string[]>, room: string):
     const text = pattern.replace(/^!/, "");
     let rank = 1e9;
     // More literal characters win, then fewer "**", then fewer "*". A pattern has at most 200 bytes.
-    const glob = text.replace(/\*\*?|[^*]/gsu, (s) => {
+    const glob = text.replace(/\*\*|[^]/gu, (s) => {
       rank += s === "*" ? -1 : s === "**" ? -1e3 : 1e6;
       return s === "*" ? "[^:]*" : s === "**" ? ".*" : literal(s);
     });

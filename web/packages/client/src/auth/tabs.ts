@@ -1,5 +1,5 @@
 import type { Channel, Platform, StorageLike } from "../platform.js";
-import { part } from "../surroundings.js";
+import { listen, part, wakes } from "../surroundings.js";
 import type { Session } from "./session.js";
 
 /** What one tab tells the others. */
@@ -38,18 +38,12 @@ export interface TabsConfig {
 
 /** Opens the link. Where there is no BroadcastChannel, messages go as storage events. */
 export function openTabs({ platform, key, channel, storage, heard, woken, active }: TabsConfig): Tabs {
-  const events = part(platform, "events");
-  const listening: (() => void)[] = [];
-  const listen = (names: string, fn: (e: any) => void) => {
-    for (const name of names.split(" ")) {
-      // Captured, since a scroll inside the page does not bubble.
-      const options = { capture: true, passive: true };
-      events?.addEventListener(name, fn, options);
-      listening.push(() => events?.removeEventListener(name, fn, options));
-    }
-  };
-  listen("visibilitychange pageshow online", woken);
-  if (active) listen("mousemove keydown click touchstart scroll", active);
+  const stops: (() => void)[] = [];
+  // Captured, since a scroll inside the page does not bubble.
+  const follow = (names: string, fn: (e: any) => void) =>
+    stops.push(listen(part(platform, "events"), names, fn, { capture: true, passive: true }));
+  follow(wakes, woken);
+  if (active) follow("mousemove keydown click touchstart scroll", active);
   let link: Channel | undefined;
   const notes = key + ":note";
   if (channel) {
@@ -61,7 +55,7 @@ export function openTabs({ platform, key, channel, storage, heard, woken, active
     }
     if (link) link.onmessage = (e) => heard(e.data as Message);
     if (storage) {
-      listen("storage", (e: StorageEvent) => {
+      follow("storage", (e: StorageEvent) => {
         if (e.key === notes && e.newValue) heard(JSON.parse(e.newValue));
         else if (!e.key || e.key === key) heard();
       });
@@ -81,7 +75,7 @@ export function openTabs({ platform, key, channel, storage, heard, woken, active
     },
     close() {
       link?.close();
-      listening.forEach((stop) => stop());
+      stops.forEach((stop) => stop());
     },
   };
 }

@@ -159,8 +159,7 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
       // What `fetch` takes is sent as it is, all else as JSON.
       if (body == null) body = null;
       else if (
-        !ArrayBuffer.isView(body) &&
-        !/^(FormData|Blob|File|URLSearchParams|ArrayBuffer|ReadableStream)$/.test(kind(body))
+        /^(Obj|Arr.*y$|Str|Num|Bool|Date)/.test(kind(body))
       ) {
         body = JSON.stringify(body);
         if (!headers.has("Content-Type")) headers.set("Content-Type", json);

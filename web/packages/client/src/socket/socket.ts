@@ -12,7 +12,7 @@ import type {
   Room,
   SocketState,
 } from "../types.js";
-import { clock, part, random } from "../surroundings.js";
+import { clock, listen, part, random, wakes } from "../surroundings.js";
 import type { Queue } from "../queue/queue.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
@@ -318,12 +318,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       },
     };
     run = r;
-    const events = part(platform, "events");
-    const wake = () => r.hurry();
-    for (const e of ["online", "visibilitychange", "pageshow"]) {
-      events?.addEventListener(e, wake);
-      r.off.push(() => events?.removeEventListener(e, wake));
-    }
+    r.off.push(listen(part(platform, "events"), wakes, () => r.hurry()));
     if (source?.on)
       r.off.push(
         source.on("sign-in", look),

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import "../../src/auth/lease.js"; // loaded where there are no Web Locks: reading files takes time of the real clock
 import { Browser, Tab, json, jwt, settle } from "../world.js";
 
 const key = "holdfast:tokens";
@@ -358,9 +359,27 @@ test("L17 who no longer needs a lease gives it back", async () => {
   const a = new Tab(new Browser(), {}, ["locks"]).follow();
   a.auth.setTokens(a.browser.server.grant("ann"));
   void a.auth.refresh().catch(() => {});
+  await settle();
   expect(a.browser.kept.has(key + ":lock")).toBe(true);
   await a.auth.clear();
   await settle();
   expect([...a.browser.kept.keys()]).toEqual([]);
   expect(a.browser.server.count(refresh)).toBe(0);
+});
+
+test("L17 a tab that can load no lease is on its own, until it can", async () => {
+  let loads = 0;
+  vi.resetModules();
+  vi.doMock("../../src/auth/lease.js", () => {
+    loads++;
+    throw new Error("offline");
+  });
+  const a = new Tab(new Browser(), {}, ["locks"]).follow();
+  a.auth.setTokens(a.browser.server.grant("ann"));
+  await a.auth.refresh();
+  await a.auth.refresh();
+  vi.doUnmock("../../src/auth/lease.js");
+  expect(a.browser.server.count(refresh)).toBe(2);
+  expect(a.auth.isAuthenticated()).toBe(true);
+  expect(loads).toBe(2);
 });
