@@ -8,7 +8,7 @@ import type { AuthConfig, AuthEvents, Source, Tokens } from "../types.js";
 import { locked } from "./lock.js";
 import type { AuthManager, AuthSnapshot, AuthSurroundings } from "./manager.js";
 import { joins, permits } from "./rights.js";
-import { claims, makeSession, readSession, sameLogin, type Session } from "./session.js";
+import { checked, claims, makeSession, parse, sameLogin, type Session } from "./session.js";
 import { openTabs, type Message, type Tabs } from "./tabs.js";
 
 /** A refresh under way. */
@@ -96,7 +96,7 @@ export function manage(
   const read = (take: (session: Session | undefined) => void) => {
     const text = store?.getItem(key) ?? "";
     if (text === seen) return;
-    const session = readSession(text);
+    const session = checked(parse(text));
     seen = session ? text : "";
     take(session);
     if (session || !text) return;
@@ -173,7 +173,7 @@ export function manage(
       const mine = cookie || (held && m?.was === held.access);
       // The storage decides where there is one. It may be late, and may never have had what this tab holds.
       if (m?.kind === "out" && (mine || (both && !m.was))) takeOver();
-      else if (m?.session && !both && mine) takeOver(m.session);
+      else if (!both && mine && checked(m?.session)) takeOver(m!.session);
     }
     tick();
   };
@@ -452,7 +452,7 @@ export function manage(
     isAuthenticated: () => getSnapshot().isAuthenticated,
     getUser,
     getSessionId: () => getSnapshot().sessionId,
-    hasRole: (role) => [role].flat().some((one) => getUser()?.roles?.includes(one as string)),
+    hasRole: (role) => [role].flat().some((one) => [getUser()?.roles ?? []].flat().includes(one as string)),
     can(action) {
       const actions = permissions()?.actions;
       return Array.isArray(actions) && actions.some((one) => typeof one === "string" && permits(one, action));

@@ -61,15 +61,19 @@ export function makeSession(t: Tokens, now: number, old?: Session, date = NaN): 
   });
 }
 
-/** Reads a session that was kept; undefined if it is none. */
-export function readSession(text: string): Session | undefined {
+/** What a text says; undefined for what is no JSON. */
+export function parse(text: string): any {
   try {
-    const s = JSON.parse(text);
-    if (s.version === 1 && s.access && typeof s.access === "string") return s;
+    return JSON.parse(text);
   } catch {
-    // garbage
+    return;
   }
-  return;
+}
+
+/** The session, if it is one: others may write to storages and channels, too. */
+export function checked(s: any): Session | undefined {
+  const kinds = s?.access && [s.access, s.refresh ?? "", s.user ?? {}, s.receivedAt, s.lifetimeMs ?? 0].map((v) => typeof v);
+  return s?.version === 1 && `${kinds}` === "string,string,object,number,number" ? s : undefined;
 }
 
 /** Whether two sessions come from one sign-in. */

@@ -1,6 +1,6 @@
 import type { Channel, Platform, StorageLike } from "../platform.js";
 import { listen, part, wakes } from "../surroundings.js";
-import type { Session } from "./session.js";
+import { parse, type Session } from "./session.js";
 
 /** What one tab tells the others. */
 export interface Message {
@@ -56,7 +56,7 @@ export function openTabs({ platform, key, channel, storage, heard, woken, active
     if (link) link.onmessage = (e) => heard(e.data as Message);
     if (storage) {
       follow("storage", (e: StorageEvent) => {
-        if (e.key === notes && e.newValue) heard(JSON.parse(e.newValue));
+        if (e.key === notes && e.newValue) heard(parse(e.newValue));
         else if (!e.key || e.key === key) heard();
       });
     }

@@ -51,7 +51,7 @@ const json = "application/json";
 
 /** A path after a base; a URL is taken as it is. */
 const join = (base: string, path: string) =>
-  /^https?:\/\//i.test(path) ? path : base.replace(/\/+$/, "") + path.replace(/^\/*(?=.)/, "/");
+  /^https?:\/\//i.test(path) ? path : base.replace(/\/+$/, "") + path.replace(/^\/*(?=.)/s, "/");
 
 const kind = (body: unknown) => Object.prototype.toString.call(body).slice(8, -1);
 const streams = (body: unknown) => kind(body) === "ReadableStream";
@@ -110,8 +110,9 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
         credentials: !ours ? "omit" : withCredentials ? "include" : (init.credentials ?? "same-origin"),
         // A redirect to another origin loses its Authorization in `fetch` itself (the standard's HTTP-redirect fetch), and no
         // cookie of ours is that origin's. Other headers would go along, and a script can't look where a redirect leads:
-        // what carries a CSRF token or the application's headers is not redirected at all.
-        redirect: init.redirect ?? (sent || (ours && extra) ? "manual" : "follow"),
+        // what carries a CSRF token or the application's headers is not redirected at all, nor what may have a refresh token
+        // in its body.
+        redirect: init.redirect ?? (own || sent || (ours && extra) ? "manual" : "follow"),
       });
       const res = await reached(fetch(last), signal);
       if (ours && guard) guard.learn(res);
