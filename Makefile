@@ -13,7 +13,7 @@ test: setup
 	./scripts/web.sh
 	$(GO) test -race -timeout 8m ./...
 
-drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in trouble, HOLDFAST_SOAK=1h of clients that stay, every test five times
+drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in trouble, HOLDFAST_SOAK=1h of clients that stay, every test five times; the quickstart of docs/browser.md needs the network
 	./scripts/fuzz.sh
 	HOLDFAST_FLOOD=10000 $(GO) test -run Flood -v ./server
 	HOLDFAST_KILLS=100 $(GO) test -run Killed -v ./standalone
@@ -21,6 +21,7 @@ drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in 
 	HOLDFAST_CHECK=$${HOLDFAST_CHECK:-5m} $(GO) test -race -timeout 0 -run TestRooms -v ./internal/drill
 	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL1[67]|TestModel' -v ./tokens
 	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL6[37]' -v ./client/queue ./internal/interop
+	cd web && npm run --silent quickstart
 	./scripts/mutants.sh
 	HOLDFAST_SOAK=$${HOLDFAST_SOAK:-1h} $(GO) test -timeout 0 -run TestSoak -v ./internal/soak
 	HOLDFAST_CHECK= HOLDFAST_SOAK=15s $(GO) test -race -count=5 ./...
