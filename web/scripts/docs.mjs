@@ -28,13 +28,6 @@ export function blocks(page) {
   return found;
 }
 
-/** The block of a page with this section and file name, or the first of the language there. */
-export function block(page, section, name) {
-  const found = blocks(pages[page]).find((one) => one.section === section && (one.file === name || one.language === name));
-  if (!found) throw new Error(`${pages[page]} has no ${name} under ${section}`);
-  return found.text;
-}
-
 /** Writes the TypeScript of all pages into `place`, a folder for each section. Says how many. */
 export function write(place) {
   let count = 0;

@@ -1,60 +1,10 @@
 // Plays against the real server: `go` has to be there.
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { createHmac } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Platform } from "../../src/platform.js";
 import { createSocket } from "../../src/socket/socket.js";
 import type { PresenceEvent, RealtimeSocket, SocketConfig, TokenSource } from "../../src/types.js";
-
-const root = fileURLToPath(new URL("../../../../..", import.meta.url));
-const secret = "0123456789abcdef0123456789abcdef";
-const dir = mkdtempSync(join(tmpdir(), "holdfast-web-"));
-const bin = join(dir, "holdfast");
-
-function mint(sub: string, seconds = 900): string {
-  const b64 = (s: unknown) => Buffer.from(JSON.stringify(s)).toString("base64url");
-  const now = Math.floor(Date.now() / 1000);
-  const head = `${b64({ alg: "HS256", typ: "JWT" })}.${b64({ sub, iat: now, exp: now + seconds, jti: `${Math.random()}` })}`;
-  return `${head}.${createHmac("sha256", secret).update(head).digest("base64url")}`;
-}
-
-interface Running {
-  url: string;
-  stop(): Promise<void>;
-}
-
-function start(port = 0): Promise<Running> {
-  const args = ["serve", "--addr", `127.0.0.1:${port}`, "--admin-addr", "off", "--default-rooms", "**", "--jwt-secret", secret];
-  const child: ChildProcess = spawn(bin, [...args, "--data", dir], { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
-  let log = "";
-  child.stderr!.on("data", (d) => (log += d));
-  const ended = new Promise<void>((r) => child.on("exit", () => r()));
-  return new Promise((resolve, reject) => {
-    let out = "";
-    child.stdout!.on("data", (d) => {
-      out += d;
-      const m = /listening on (\S+)/.exec(out);
-      if (!m) return;
-      const url = m[1]!;
-      resolve({ url, stop: () => (child.kill("SIGTERM"), ended) });
-    });
-    void ended.then(() => reject(new Error(`the server ended: ${log}`)));
-  });
-}
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const s = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = s.address() as { port: number };
-      s.close(() => resolve(port));
-    });
-  });
+import { build, freePort, mint, remove, start, type Running } from "./holdfast.js";
 
 class Source implements TokenSource {
   token: string;
@@ -107,7 +57,7 @@ describe("the real server", { timeout: 60_000 }, () => {
   let server: Running;
   let port: number;
   beforeAll(async () => {
-    execFileSync("go", ["build", "-o", bin, "./cmd/holdfast"], { cwd: root, stdio: "inherit" });
+    build();
     port = await freePort();
     server = await start(port);
   }, 300_000);
@@ -116,7 +66,7 @@ describe("the real server", { timeout: 60_000 }, () => {
   });
   afterAll(async () => {
     await server?.stop();
-    rmSync(dir, { recursive: true, force: true });
+    remove();
   });
 
   it.each(["websocket", "polling"] as const)("connect, join, publish, ack, presence over %s", async (transport) => {
