@@ -153,6 +153,7 @@ export function openLink(
   };
 
   const alive = () => {
+    heard = now();
     clearTimeout(watch);
     watch = setTimeout(() => end(local("TIMEOUT", "No ping")), patience);
   };
@@ -163,7 +164,6 @@ export function openLink(
 
   const take = (frame: string | ArrayBuffer, auth: unknown) => {
     if (signal.aborted) return;
-    heard = now();
     try {
       if (typeof frame !== "string") return packet(decode(frame));
       const rest = frame.slice(1);
@@ -174,6 +174,7 @@ export function openLink(
         patience = pingInterval + pingTimeout;
         if (typeof sid !== "string" || !(pingInterval > 0 && pingTimeout > 0 && patience < 2 ** 31)) bad();
         most = +maxPayload || 0;
+        heard = now();
         return link.send(0, auth);
       }
       if (type === "4") packet(decode(rest));

@@ -106,32 +106,37 @@ export function decoder(
     }
     size = 0;
     grow(frame.length);
-    // The payload goes through no pattern, and the commonest head neither: events come by thousands.
-    const [head, first, count, space = "/", number] =
-      frame.startsWith("2[")
-        ? ["2", "2"]
-        : (/^([0-6])(?:(0|[1-9]\d?)-)?(?:(\/[^,?]*)(?:\?[^,]*)?(?:,|$))?(0|[1-9]\d{0,15})?/.exec(frame) ?? bad());
-    const body = frame.slice(head!.length);
-    const binary = +first! > 4;
-    const type = +first! - (binary ? 3 : 0);
-    const id = number === undefined ? number : +number;
-    want = +(count ?? 0);
-    if (
-      binary !== !!count ||
-      want > attachments ||
-      !Number.isSafeInteger(id || 0) ||
-      !/^(0\{?|1|2i?\[|3i\[|4["{])$/.test(type + (id === undefined ? "" : "i") + body.slice(0, 1))
-    )
-      bad();
-    const p = { type, ns: space, id } as Packet;
+    const p = { type: 2, ns: "/", id: undefined, data: undefined } as Packet;
+    let body = frame.slice(1);
+    let binary = false;
+    want = 0;
+    // Events come by thousands: the usual ones go through no pattern.
+    if (!frame.startsWith("2[")) {
+      const [head, first, count, space = "/", number] =
+        /^([0-6])(?:(0|[1-9]\d?)-)?(?:(\/[^,?]*)(?:\?[^,]*)?(?:,|$))?(0|[1-9]\d{0,15})?/.exec(frame) ?? bad();
+      body = frame.slice(head!.length);
+      binary = +first! > 4;
+      want = +(count ?? 0);
+      p.type = +first! - (binary ? 3 : 0);
+      p.ns = space;
+      if (number) p.id = +number;
+      if (
+        binary !== !!count ||
+        want > attachments ||
+        !Number.isSafeInteger(p.id ?? 0) ||
+        !/^(0\{?|1|2i?\[|3i\[|4["{])$/.test(p.type + (number ? "i" : "") + body.slice(0, 1))
+      )
+        bad();
+    }
     try {
       if (body) p.data = JSON.parse(body);
     } catch {
       bad();
     }
-    if (type === 2) {
-      if (!/^[sn]/.test(typeof p.data[0])) bad();
-      p.data[0] += ""; // JavaScript can emit a number
+    if (p.type === 2) {
+      const [name] = p.data;
+      if (typeof name === "number") p.data[0] = `${name}`; // JavaScript can emit one
+      else if (typeof name !== "string") bad();
     }
     slots = [];
     have = want;

@@ -94,10 +94,12 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     event(l, [name, ...args], id) {
       const tell = rooms ? rooms.take(l, name, args) : () => {};
       if (!tell) return;
-      let pass: unknown[] | null | void = null; // an interceptor that throws keeps it back
-      safely(() => (pass = config.onReceive?.(name, args)));
-      if (pass === null) return;
-      args = (pass as unknown[] | undefined) ?? args;
+      if (config.onReceive) {
+        let pass: unknown[] | null | void = null; // an interceptor that throws keeps it back
+        safely(() => (pass = config.onReceive!(name, args)));
+        if (pass === null) return;
+        args = (pass as unknown[] | undefined) ?? args;
+      }
       handlers.emit(ANY, name, args);
       handlers.emit(name, args[0], (args[1] as any)?.room ? args[1] : {});
       tell(args[0]);
