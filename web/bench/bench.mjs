@@ -40,6 +40,7 @@ async function play(browser, url, who, rounds, options) {
   for (let round = 0; round < rounds; round++) {
     const page = await browser.page(url);
     const order = orderOf(who, round);
+    await page.evaluate(`bench.warm(${JSON.stringify(options.url)})`);
     for (const name of order) results[name].push(await measure(page, name, options));
     await page.close();
     if (!flags.quick) console.error(`round ${round + 1} of ${rounds}: ${order.join(", ")}`);
