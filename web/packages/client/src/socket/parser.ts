@@ -140,7 +140,13 @@ export function decoder(
     }
     slots = [];
     have = want;
-    walk(p, "data", 1, binary);
+    const holds = (c: string) => {
+      let n = 0;
+      for (let i = 0; (i = body.indexOf(c, i) + 1); ) n++;
+      return n;
+    };
+    // Too few brackets can't be too deep.
+    if (binary || holds("[") + holds("{") > depth) walk(p, "data", 1, binary);
     if (have) bad();
     if (want) waiting = p;
     else return p;
