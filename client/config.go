@@ -135,7 +135,8 @@ type SocketConfig struct {
 	// some 200 bytes an event included. Beyond it the socket reads no more
 	// until a handler returns. If that handler itself waits for an answer of
 	// the server, which could then never be read, the connection is cut and
-	// resumed. Default 4 MiB.
+	// resumed, and the wait ends: with ErrConnectionLost, or SLOW_CONSUMER if it
+	// is one that goes on over connections. Default 4 MiB.
 	ReceiveBuffer int
 }
 

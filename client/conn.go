@@ -238,12 +238,24 @@ func (c *conn) fits(p outgoing) error {
 
 // ask sends a packet that wants an ack and waits for it.
 func (c *conn) ask(ctx context.Context, p socketio.Packet) (socketio.Args, error) {
+	a := c.s.asking(ctx)
+	defer a.end()
+	return c.askAs(ctx, a, p)
+}
+
+// askAs is ask on behalf of a call, which waits no more when the ack is there.
+func (c *conn) askAs(ctx context.Context, a *asking, p socketio.Packet) (socketio.Args, error) {
 	type result struct {
 		args socketio.Args
 		err  error
 	}
 	answer := make(chan result, 1)
-	id, ok := c.expect(func(args socketio.Args, err error) { answer <- result{args, err} })
+	id, ok := c.expect(func(args socketio.Args, err error) {
+		if !errors.Is(err, ErrConnectionLost) { // then the queue asks on the next one
+			a.end()
+		}
+		answer <- result{args, err}
+	})
 	if !ok {
 		return socketio.Args{}, ErrNotConnected
 	}

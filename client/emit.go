@@ -79,7 +79,6 @@ func (s *Socket) askNow(ctx context.Context, event string, args socketio.Args) (
 	if c == nil {
 		return socketio.Args{}, ErrNotConnected
 	}
-	defer s.asking(ctx)()
 	return c.ask(ctx, eventPacket(s.ns, event, args))
 }
 

@@ -41,9 +41,9 @@ type inbox struct {
 	mu       sync.Mutex // guards what follows
 	items    []item
 	bytes    int
-	space    chan struct{} // closed when push should look again; nil if nobody waits
-	asking   int           // calls inside handlers that wait for the server
-	busy     bool          // a handler is running
+	space    chan struct{}    // closed when push should look again; nil if nobody waits
+	asking   map[*asking]bool // calls inside handlers whose answer has not come
+	busy     bool             // a handler is running
 	isClosed bool
 }
 
@@ -51,6 +51,7 @@ func (q *inbox) init(limit int) {
 	q.limit = limit
 	q.wake = make(chan struct{}, 1)
 	q.end = make(chan struct{})
+	q.asking = make(map[*asking]bool)
 }
 
 // push adds an item, waiting for room until stop is closed.
@@ -65,7 +66,11 @@ func (q *inbox) push(it item, stop <-chan struct{}) error {
 			q.addLocked(it)
 			q.mu.Unlock()
 			return nil
-		case q.asking > 0:
+		case len(q.asking) > 0:
+			for a := range q.asking {
+				close(a.behind)
+			}
+			clear(q.asking)
 			q.mu.Unlock()
 			return errBehind
 		}
@@ -132,18 +137,48 @@ func (q *inbox) gone(it item) {
 	q.lookLocked()
 }
 
-// ask notes that a call inside a handler of this socket begins to wait for the
-// server; the returned function ends that.
-func (q *inbox) ask() (done func()) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.asking++
-	q.lookLocked()
-	return func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.asking--
+// asking is a call inside a handler that may wait for the server. Nil is a call
+// elsewhere.
+type asking struct {
+	q *inbox
+	// behind is closed when the connection is cut because of it. A call that
+	// waits over all connections must end then, for what fills the buffer stays
+	// there until its handler goes on, and would cut the next one too.
+	behind chan struct{}
+}
+
+// cut returns behind.
+func (a *asking) cut() <-chan struct{} {
+	if a == nil {
+		return nil
 	}
+	return a.behind
+}
+
+// begin notes that the call waits for the server, if it doesn't already.
+func (a *asking) begin() {
+	if a == nil {
+		return
+	}
+	a.q.mu.Lock()
+	defer a.q.mu.Unlock()
+	select {
+	case <-a.behind:
+	default:
+		a.q.asking[a] = true
+		a.q.lookLocked()
+	}
+}
+
+// end notes that it needs the server no more. Who brings the answer says so, and
+// not the call: until its goroutine runs again, the reader may come to the bound.
+func (a *asking) end() {
+	if a == nil {
+		return
+	}
+	a.q.mu.Lock()
+	defer a.q.mu.Unlock()
+	delete(a.q.asking, a)
 }
 
 // running reports whether a handler is running.
@@ -165,12 +200,19 @@ func (q *inbox) close() {
 	}
 }
 
-// asking marks a call that waits for the server, if ctx is of a handler of s.
-func (s *Socket) asking(ctx context.Context) (done func()) {
+// asking begins a call that waits for the server. The caller ends it.
+func (s *Socket) asking(ctx context.Context) *asking {
+	a := s.askingLater(ctx)
+	a.begin()
+	return a
+}
+
+// askingLater is asking for a call that begins by itself to wait.
+func (s *Socket) askingLater(ctx context.Context) *asking {
 	if ctx.Value(handlerKey{}) != s {
-		return func() {}
+		return nil // it keeps no handler from going on
 	}
-	return s.inbox.ask()
+	return &asking{q: &s.inbox, behind: make(chan struct{})}
 }
 
 // dispatch runs the handlers, from the first Connect to Close.

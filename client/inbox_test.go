@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +16,8 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/client/queue"
+	"github.com/holdfast-dev/holdfast/tokens"
 )
 
 // What fits exactly is taken, and so is anything where nothing else waits.
@@ -106,6 +111,64 @@ func TestAskedThenSlow(t *testing.T) {
 			t.Errorf("%v over %d connections", &got, f.connections())
 		}
 	})
+}
+
+// The same where the answer is there and the handler has not run yet: the reader
+// may be through a bufferful of events by then. With one processor it always is.
+func TestAnsweredAndNotRunYet(t *testing.T) {
+	const n = 100
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	question := func(ctx context.Context, s *Socket) error {
+		_, err := EmitAck[int](ctx, s, "question", nil)
+		return err
+	}
+	for name, test := range map[string]struct {
+		call  func(ctx context.Context, s *Socket) error
+		ack   string
+		queue bool
+	}{
+		"ack":     {question, `1`, false},
+		"queue":   {question, `1`, true},
+		"join":    {func(ctx context.Context, s *Socket) error { _, err := s.Join(ctx, "a", JoinOptions{}); return err }, `{"room":"a","epoch":"e","offset":10}`, false},
+		"refresh": {func(ctx context.Context, s *Socket) error { return s.Refresh(ctx) }, `{"expiresAt":1,"expiresIn":1}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got list[int]
+			bubble(t, func(p *peer) {
+				p.admitAs("ann")
+				p.sleep(time.Millisecond) // the queue knows whose it is
+				p.send(`42["x",0]`)
+				id, _, _ := p.event()
+				p.ok(id, test.ack)
+				for i := range n {
+					p.send(`42["x",%d]`, i+1)
+				}
+				p.idle()
+			}, func(t *testing.T, f *fake) {
+				var token atomic.Int64
+				source := tokens.Text(func() (string, error) { return fmt.Sprint("t", token.Load()), nil })
+				cfg := Config{Source: source, Socket: SocketConfig{ReceiveBuffer: 20 * itemCost}}
+				if test.queue {
+					cfg.Socket.Queue = queue.NewMemory(queue.Limits{})
+				}
+				s := f.client(cfg).Socket()
+				On(s, "x", func(ctx context.Context, i int) {
+					if i == 0 {
+						token.Add(1)
+						if err := test.call(ctx, s); err != nil {
+							t.Error(err)
+						}
+					}
+					got.add(i)
+				})
+				mustConnect(t, s)
+				f.sleep(time.Minute)
+				if len(got.all()) != n+1 || f.connections() != 1 {
+					t.Errorf("%v over %d connections", &got, f.connections())
+				}
+			})
+		})
+	}
 }
 
 // The log tells of answers that failed without a code, and of those that could
@@ -203,4 +266,47 @@ func TestChangesStop(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A call that waits over all connections ends with the one that is cut: else the
+// buffer, which it keeps full, would cut the next ones too. A call through the
+// queue waits for the server also after a refusal that is no answer yet.
+func TestReceiveBufferDeadlockForEver(t *testing.T) {
+	for name, call := range map[string]func(ctx context.Context, s *Socket) error{
+		"queue": func(ctx context.Context, s *Socket) error {
+			_, err := EmitAck[int](ctx, s, "question", nil)
+			return err
+		},
+		"join": func(ctx context.Context, s *Socket) error { _, err := s.Join(ctx, "a", JoinOptions{}); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var errs list[bool]
+			bubble(t, func(p *peer) {
+				p.admitAs("ann")
+				if p.n > 1 {
+					p.idle()
+					return
+				}
+				p.sleep(time.Millisecond) // the queue knows whose it is
+				p.send(`42["x"]`)
+				id, _, _ := p.event()
+				if name == "queue" {
+					p.send(`43%s[%s]`, id, refuse(holdfast.RateLimited))
+					p.event()
+				}
+				for range 100 {
+					p.send(`42["y",%q]`, strings.Repeat("x", 1000))
+				}
+				p.idle()
+			}, func(t *testing.T, f *fake) {
+				s := f.client(Config{Socket: SocketConfig{ReceiveBuffer: 10_000, Queue: queue.NewMemory(queue.Limits{})}}).Socket()
+				On(s, "x", func(ctx context.Context, _ any) { errs.add(errors.Is(call(ctx, s), holdfast.SlowConsumer)) })
+				mustConnect(t, s)
+				f.sleep(time.Minute)
+				if errs.String() != "[true]" || f.connections() != 2 || s.State() != Connected {
+					t.Errorf("%v over %d connections", &errs, f.connections())
+				}
+			})
+		})
+	}
 }

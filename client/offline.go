@@ -51,6 +51,7 @@ const deadEvent = "\x00dead"
 // waitingEmit is an emit whose ack somebody waits for. Guarded by the socket's
 // mu, but for answer.
 type waitingEmit struct {
+	asking    *asking      // has its own lock
 	answer    chan emitted // has room for the one answer
 	sent      bool         // or about to be
 	withdrawn bool
@@ -86,7 +87,7 @@ func (s *Socket) enqueue(ctx context.Context, q queue.Queue, id, event string, a
 // askQueued puts an event into the queue and waits for its ack.
 func (s *Socket) askQueued(ctx context.Context, q queue.Queue, event string, args socketio.Args) (socketio.Args, error) {
 	id := queue.NewID()
-	w := &waitingEmit{answer: make(chan emitted, 1)}
+	w := &waitingEmit{answer: make(chan emitted, 1), asking: s.askingLater(ctx)}
 	s.mu.Lock()
 	s.emits[id] = w
 	s.mu.Unlock()
@@ -94,15 +95,24 @@ func (s *Socket) askQueued(ctx context.Context, q queue.Queue, event string, arg
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.emits, id)
+		w.asking.end()
 	}()
 	if err := s.enqueue(ctx, q, id, event, args); err != nil {
 		return socketio.Args{}, err
 	}
-	defer s.asking(ctx)()
+	s.mu.Lock()
+	if !w.sent { // or askFor says when it waits
+		w.asking.begin()
+	}
+	s.mu.Unlock()
 
 	gone := make(chan emitted, 1)
 	watch, stop := context.WithCancel(context.Background())
-	go func() { gone <- emitted{err: elsewhere(q.Gone(watch, id))} }()
+	go func() {
+		err := elsewhere(q.Gone(watch, id))
+		w.asking.end()
+		gone <- emitted{err: err}
+	}()
 	watching := true
 	defer func() {
 		stop()
@@ -124,6 +134,8 @@ func (s *Socket) askQueued(ctx context.Context, q queue.Queue, event string, arg
 		return socketio.Args{}, s.withdraw(q, id, w, ctx.Err())
 	case <-s.ctx.Done():
 		return socketio.Args{}, s.withdraw(q, id, w, ErrClosed)
+	case <-w.asking.cut():
+		return socketio.Args{}, s.withdraw(q, id, w, errBehind)
 	}
 }
 
@@ -170,6 +182,7 @@ func (s *Socket) settleEmit(id string, r emitted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w := s.emits[id]; w != nil {
+		w.asking.end()
 		select {
 		case w.answer <- r:
 		default: // it has one
@@ -271,7 +284,7 @@ func (c *conn) sendItem(it queue.Item, ids bool) (r emitted, cause *holdfast.Err
 	}
 	tries := trial{rules: rules{cfg: c.s.cfg, random: randomFraction}}
 	for {
-		answer, err := c.askFor(p)
+		answer, err := c.askFor(it.ID, p)
 		if err == nil {
 			err = refusalIn(answer)
 		} else if c.ctx.Err() != nil || errors.Is(err, ErrConnectionLost) || errors.Is(err, ErrNotConnected) {
@@ -304,10 +317,23 @@ func deadError(answer socketio.Args, cause *holdfast.Error) error {
 }
 
 // askFor sends a queued event and waits for its ack, for some time.
-func (c *conn) askFor(p socketio.Packet) (socketio.Args, error) {
+func (c *conn) askFor(id string, p socketio.Packet) (socketio.Args, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.s.cfg.AckTimeout)
 	defer cancel()
-	return c.ask(ctx, p)
+	return c.askAs(ctx, c.s.asks(id), p)
+}
+
+// asks returns the call that waits for an event of the queue, which begins to
+// wait anew if the event was refused before; nil if none does.
+func (s *Socket) asks(id string) *asking {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.emits[id]
+	if w == nil {
+		return nil
+	}
+	w.asking.begin()
+	return w.asking
 }
 
 // refusalIn returns the refusal that an ack is, nil if it is none.

@@ -38,7 +38,6 @@ func (s *Socket) Refresh(ctx context.Context) error {
 		c.hangUp(&localError{errNewToken}, 1000)
 		return nil
 	}
-	defer s.asking(ctx)()
 	return c.present(ctx, t)
 }
 

@@ -42,6 +42,7 @@ type room struct {
 // waiter is a Join under way.
 type waiter struct {
 	holder *Room
+	asking *asking
 	answer chan error // has room for the one answer
 }
 
@@ -110,13 +111,15 @@ func (s *Socket) Join(ctx context.Context, name string, o JoinOptions) (*Room, e
 		return h, nil
 	}
 	answer := make(chan error, 1)
-	r.waiting = append(r.waiting, waiter{h, answer})
+	var err error
+	a := s.asking(ctx)
+	defer a.end()
+	r.waiting = append(r.waiting, waiter{h, a, answer})
 	if s.conn != nil {
 		s.askLocked(s.conn, r)
 	}
 	s.mu.Unlock()
 
-	defer s.asking(ctx)()
 	select {
 	case err := <-answer:
 		if err != nil {
@@ -124,12 +127,15 @@ func (s *Socket) Join(ctx context.Context, name string, o JoinOptions) (*Room, e
 		}
 		return h, nil
 	case <-ctx.Done():
+		err = ctx.Err()
+	case <-a.cut():
+		err = errBehind
 	}
 	s.mu.Lock()
 	r.waiting = slices.DeleteFunc(r.waiting, func(w waiter) bool { return w.holder == h })
 	s.leaveLocked(h)
 	s.mu.Unlock()
-	return nil, ctx.Err()
+	return nil, err
 }
 
 // appearLocked notes what a Join says of this user.
@@ -485,6 +491,7 @@ func (r *room) answer(err error) {
 		if err != nil {
 			r.drop(w.holder)
 		}
+		w.asking.end()
 		w.answer <- err
 	}
 	r.waiting = nil
