@@ -176,9 +176,9 @@ func (m *Manager) fly(f *flight, old Session, generation uint64) (after func()) 
 	case err == nil:
 		defer unlock()
 	case ctx.Err() != nil:
-		return m.failed(f, &old, generation, fmt.Errorf("tokens: another process is refreshing and did not end: %w", err))
+		return m.failed(f, &old, generation, &namedError{"another process is refreshing and did not end: ", err})
 	default:
-		m.fail(fmt.Errorf("tokens: the store can't be locked: %w", err))
+		m.fail(&namedError{"the store can't be locked: ", err})
 	}
 	m.adopt()
 	m.mu.Lock()
@@ -331,7 +331,7 @@ func (m *Manager) giveBack(late *Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), signOutTimeout)
 	defer cancel()
 	if err := m.cfg.SignOut(ctx, *late); err != nil {
-		m.fail(fmt.Errorf("tokens: a refresh that came too late could not be taken back: %w", err))
+		m.fail(&namedError{"a refresh that came too late could not be taken back: ", err})
 	}
 }
 

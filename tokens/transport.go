@@ -3,7 +3,6 @@ package tokens
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -56,7 +55,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, err := t.Source.Token(req.Context())
 	if err != nil {
 		closeBody(req)
-		return nil, fmt.Errorf("tokens: %w", err)
+		return nil, &namedError{err: err}
 	}
 	if a, ok := t.Source.(Activity); ok {
 		a.Touch()
@@ -67,6 +66,19 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return t.again(base, req, resp, token)
 }
+
+// namedError is an error with what was being done. The name of this package is in
+// front of it once, also where err has it.
+type namedError struct {
+	doing string
+	err   error
+}
+
+func (e *namedError) Error() string {
+	return "tokens: " + e.doing + strings.TrimPrefix(e.err.Error(), "tokens: ")
+}
+
+func (e *namedError) Unwrap() error { return e.err }
 
 // Activity is a Source that wants to know when its user is active.
 type Activity interface {
@@ -86,7 +98,7 @@ func (t *Transport) again(base http.RoundTripper, req *http.Request, resp *http.
 			return resp, nil // the server's own refusal says more
 		}
 		_ = resp.Body.Close()
-		return nil, fmt.Errorf("tokens: refresh after a 401: %w", err)
+		return nil, &namedError{"refresh after a 401: ", err}
 	}
 	next := withToken(req, token)
 	if req.Body != nil && req.Body != http.NoBody {

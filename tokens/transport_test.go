@@ -232,11 +232,12 @@ func TestTransportErrors(t *testing.T) {
 		source Source
 		err    string // "": none, and the 401 is returned
 	}{
-		"none":         {nil, "Source is not set"},
-		"signed out":   {Static(""), "there is no token"},
-		"network":      {Func(func(context.Context) (Token, error) { return Token{}, io.ErrUnexpectedEOF }), "unexpected EOF"},
+		"none":         {nil, "tokens: Transport.Source is not set"},
+		"signed out":   {Static(""), ErrNone.Error()},
+		"network":      {Func(func(context.Context) (Token, error) { return Token{}, io.ErrUnexpectedEOF }), "tokens: unexpected EOF"},
 		"refused":      {Static("a"), ""},
-		"not renewed":  {refresher{Func: to("a"), err: io.ErrUnexpectedEOF}, "refresh after a 401: unexpected EOF"},
+		"not renewed":  {refresher{Func: to("a"), err: io.ErrUnexpectedEOF}, "tokens: refresh after a 401: unexpected EOF"},
+		"closed":       {refresher{Func: to("a"), err: ErrClosed}, "tokens: refresh after a 401: the manager is closed"},
 		"signed out 2": {refresher{Func: to("a"), err: holdfast.SessionRevoked.New()}, ""},
 	} {
 		body := &closing{Reader: strings.NewReader("x")}
@@ -245,8 +246,10 @@ func TestTransportErrors(t *testing.T) {
 		switch {
 		case test.err == "" && (err != nil || resp.StatusCode != 401):
 			t.Errorf("%s: %v %v", name, resp, err)
-		case test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)):
-			t.Errorf("%s: %v", name, err)
+		case test.err != "" && (err == nil || err.Error() != test.err):
+			t.Errorf("%s: %v, want %v", name, err, test.err)
+		case name == "signed out" && !errors.Is(err, ErrNone), name == "closed" && !errors.Is(err, ErrClosed):
+			t.Errorf("%s: %#v", name, err)
 		case (name == "none" || name == "signed out") && !body.closed:
 			t.Errorf("%s: the body is left open", name)
 		}
