@@ -6,10 +6,18 @@ let now; // the client that is open, and what it has received
 
 const heap = () => performance.memory.usedJSHeapSize;
 
+function within(ms, otherwise, run) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(otherwise)), ms);
+    const settle = (fn) => (value) => (clearTimeout(timer), fn(value));
+    run(settle(resolve), settle(reject));
+  });
+}
+
 /** Resolves with milliseconds from before the construction until it was connected, and until it had joined. */
 function openClient(name, options) {
   const state = (now = { next: 0, goal: Infinity, peak: 0, seen: new Uint8Array(options.total) });
-  return new Promise((resolve, reject) => {
+  return within(20_000, `${name} has not connected and joined`, (resolve, reject) => {
     const times = {};
     const began = performance.now();
     const at = (what) => () => {
@@ -26,7 +34,7 @@ function openClient(name, options) {
         } else if (n !== state.next) state.fault ??= `event ${state.next} was expected, ${n} came`;
         state.next++;
         if (state.sample && state.next % 250 === 0) state.peak = Math.max(state.peak, heap());
-        if (state.next >= state.goal) state.done?.();
+        if (state.fault || state.next >= state.goal) state.done?.();
       },
     });
   });
@@ -49,10 +57,11 @@ function expect(goal, sample) {
   return now.peak;
 }
 
-/** Resolves when they have come. */
+/** Resolves when they have come, or something is wrong with them: `close` tells. */
 async function received() {
   const state = now;
-  if (state.next < state.goal) await new Promise((resolve) => (state.done = resolve));
+  if (!state.fault && state.next < state.goal)
+    await within(60_000, `not all of ${state.goal} events came`, (resolve) => (state.done = resolve));
   return state.peak;
 }
 
