@@ -158,7 +158,11 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
     if (!dropped) throw local("QUEUE_FULL", `over ${maxItems} items or ${maxBytes} bytes`);
     for (const d of dropped) {
       waiters.get(d.id)?.settle(local("QUEUE_FULL", "dropped to make room", true));
-      if (config.onDropped) host.report(() => config.onDropped!(d));
+      try {
+        config.onDropped?.(d);
+      } catch (e) {
+        host.report(e);
+      }
     }
     tell();
   };

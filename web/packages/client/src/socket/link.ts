@@ -4,7 +4,7 @@ import { actionOf, HoldfastError, local, signedOut } from "../errors.js";
 import type { EmitOptions, RealtimeSocket } from "../types.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
-import { decoder, encode, type Frame, type Packet } from "./parser.js";
+import { bad, decoder, encode, type Frame, type Packet } from "./parser.js";
 import { connectError, known, refusal, unwrap } from "./refusal.js";
 import { openWebSocket, type Wire } from "./wire.js";
 
@@ -156,10 +156,6 @@ export function openLink(
     heard = now();
     clearTimeout(watch);
     watch = setTimeout(() => end(local("TIMEOUT", "No ping")), patience);
-  };
-
-  const bad = (): never => {
-    throw local("PROTOCOL_ERROR", "Bad packet", false);
   };
 
   const take = (frame: string | ArrayBuffer, auth: unknown) => {

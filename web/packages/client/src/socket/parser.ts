@@ -51,6 +51,11 @@ export function encode(type: number, ns: string, id?: number, data?: unknown): F
   return [`4${n ? `${type + 3}${n}-` : type}${ns === "/" ? "" : ns + ","}${id ?? ""}${text ?? ""}`, ...found];
 }
 
+/** Throws what a packet is answered with that makes no sense. */
+export const bad = (): never => {
+  throw local("PROTOCOL_ERROR", "Bad packet", false);
+};
+
 /**
  * Makes the decoder of one connection. It takes text without the Engine.IO
  * type, and attachments; undefined: more is to come. Throws PROTOCOL_ERROR, or
@@ -67,9 +72,6 @@ export function decoder(
   let have: number;
   let size: number;
 
-  const bad = (): never => {
-    throw local("PROTOCOL_ERROR", "Bad packet", false);
-  };
   const grow = (n: number) => {
     size += n;
     if (size > most) {

@@ -43,6 +43,8 @@ export interface RoomsCore extends Core {
   current: () => Link | undefined;
   /** Emits one of the protocol's own events past the queue; the ack's data. */
   ask: (event: string, data: unknown, signal?: AbortSignal) => Promise<any>;
+  /** Nobody: always the same, as a snapshot must be. */
+  none: never[];
   /** What of a room needs none of its state. */
   rest: (room: string) => Pick<Room, "publish" | "presence">;
 }

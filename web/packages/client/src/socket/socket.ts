@@ -1,4 +1,4 @@
-import { reason as canceled, sleep, until } from "../abort.js";
+import { reason as canceled, until } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
 import { HoldfastError, local, signedOut } from "../errors.js";
 import type {
@@ -6,20 +6,19 @@ import type {
   DeadItem,
   EmitOptions,
   EventMap,
-  JoinOptions,
   Position,
   RealtimeSocket,
-  Room,
   SocketState,
 } from "../types.js";
 import { clock, listen, part, random, wakes } from "../surroundings.js";
 import type { Queue } from "../queue/queue.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
+import { lateRooms } from "./late.js";
 import { openLink, type Ending, type Link, type Refused } from "./link.js";
 import { encode } from "./parser.js";
 import { unwrap } from "./refusal.js";
-import type { Rooms, RoomsCore } from "./rooms.js";
+import type { RoomsCore } from "./rooms.js";
 
 /** The time from a `connect` to the end of its attempts. */
 interface Run {
@@ -51,16 +50,11 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   let failures = 0; // in a row of that transport
   let queue: Queue | undefined;
   let loading: Promise<Queue> | undefined;
-  let rooms: Rooms | undefined; // once their code is there
-  let late: ((rooms: Rooms) => void)[] | undefined; // what rooms are told then, in its order
-  let fetching: boolean | undefined;
-  let misses = 0;
-  const unjoined: ((error: HoldfastError) => void)[] = []; // who waits to join, till then
   let owner = ""; // of the rooms: the last user
 
   const set = (name: SocketState, error?: HoldfastError, final = false) => {
-    const [connected, connecting] = [name === "connected", name === "connecting"];
-    state = { state: name, connected, connecting, final, ...(error && { error }) };
+    const is = (other: SocketState) => name === other;
+    state = { state: name, connected: is("connected"), connecting: is("connecting"), final, ...(error && { error }) };
     handlers.emit(STATE, state);
   };
   const ceiling = (attempts: number) => Math.min(minBackoff * 2 ** Math.max(attempts - 1, 0), maxBackoff);
@@ -76,14 +70,14 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       up = l;
       if (l.told) own(l.user);
       set("connected");
-      if (up === l) toRooms((r) => r.up(l));
-      loadRooms();
+      if (up === l) rooms.tell((r) => r.up(l));
+      rooms.load();
       useQueue()?.then((q) => q.up(l), report);
     },
     down(l) {
       if (up !== l) return;
       up = undefined;
-      toRooms((r) => r.down());
+      rooms.tell((r) => r.down());
     },
     session(l) {
       if (core.who() !== undefined) return;
@@ -92,7 +86,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     },
     current: () => (up?.told && core.who() !== up.user ? undefined : up),
     event(l, [name, ...args], id) {
-      const tell = rooms ? rooms.take(l, name, args) : () => {};
+      const there = rooms.now();
+      const tell = there ? there.take(l, name, args) : () => {};
       if (!tell) return;
       if (config.onReceive) {
         let pass: unknown[] | null | void = null; // an interceptor that throws keeps it back
@@ -109,76 +104,21 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       source?.touch?.();
       return unwrap(await needed().ask([event, data], signal && { signal }));
     },
-    rest: (name) => rest(name),
+    none,
+    rest: (name) => ({
+      publish: (event, data, options) => socket.publish(name, event, data, options),
+      presence: (signal) => core.ask("presence:get", { room: name }, signal),
+    }),
   };
+  const rooms = lateRooms(core, () => up, () => run);
+
   // Notes whose rooms they are from now on; true: they were somebody else's, and are dropped.
   const own = (user?: string): boolean => {
     const changed = !!user && !!owner && user !== owner;
     owner = user || owner;
-    if (changed) toRooms((r) => r.drop());
+    if (changed) rooms.tell((r) => r.drop());
     return changed;
   };
-
-  const toRooms = (fn: (rooms: Rooms) => void) => void (rooms ? fn(rooms) : late?.push(fn));
-
-  // Loads the code of rooms once there is one. A load that fails is tried again.
-  const loadRooms = () => {
-    if (rooms || !late || fetching) return;
-    fetching = true;
-    import("./rooms.js").then(
-      (m) => {
-        rooms = m.createRooms(core, kit);
-        for (const fn of late!) fn(rooms);
-        late = undefined;
-      },
-      async () => {
-        await sleep(core.backoff(++misses));
-        fetching = false;
-        if (run) loadRooms();
-      },
-    );
-  };
-
-  // A room whose code is still on its way: does then what it was asked for.
-  const lateRoom = (name: string, options?: JoinOptions): Room => {
-    let real: any;
-    if (!late) {
-      const l = up;
-      late = l ? [(r) => r.up(l)] : [];
-    }
-    const joined = new Promise<Position>((resolve, reject) => {
-      unjoined.push(reject);
-      toRooms((r) => resolve((real = r.join(name, options)).joined));
-    });
-    joined.catch(() => {}); // onLeft tells it too
-    loadRooms();
-    const room: any = {
-      name,
-      joined,
-      get position() {
-        return real?.position;
-      },
-      get present() {
-        return real?.present ?? none;
-      },
-      ...rest(name),
-    };
-    for (const method of "on onAny onReset onLeft onPresence onTyping onSignal signal typing setPresence leave".split(" "))
-      room[method] = (...args: unknown[]) => {
-        if (real) return real[method](...args);
-        let off: unknown;
-        const done = new Promise((resolve) => toRooms(() => resolve((off ??= real[method](...args)))));
-        // Taken back before it was given.
-        return method[1] === "n" ? () => void (typeof off === "function" ? off() : (off = 0)) : done;
-      };
-    return room;
-  };
-
-  // What of a room needs none of its state.
-  const rest = (name: string): Pick<Room, "publish" | "presence"> => ({
-    publish: (event, data, options) => socket.publish(name, event, data, options),
-    presence: (signal) => core.ask("presence:get", { room: name }, signal),
-  });
 
   const answer = async (l: Link, id: number, fn: (data: any) => unknown, data: unknown) => {
     let out: unknown;
@@ -186,9 +126,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       out = { ok: true, data: (await fn(data)) ?? null };
     } catch (e) {
       // What has no code stays here.
-      const own = e instanceof HoldfastError;
-      if (!own) report(e);
-      out = { ok: false, error: own ? { code: e.code, message: e.message } : { code: "INTERNAL", message: "" } };
+      const { code = "INTERNAL", message = "" } = e instanceof HoldfastError ? e : (report(e), {});
+      out = { ok: false, error: { code, message } };
     }
     if (!l.signal.aborted) l.send(3, [out], id);
   };
@@ -207,14 +146,12 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       clearTimeout(r.timer);
       link!.end(error);
     }
-    toRooms((r) => r.stopped(error));
-    for (const fn of unjoined.splice(0)) fn(error);
+    rooms.stopped(error);
     set(name, error, true);
   };
 
   const report = (e: unknown) =>
     safely(() => {
-      if (typeof e === "function") return e();
       throw e;
     });
   // The queue's code is loaded when it is needed; a load that fails is tried again.
@@ -247,10 +184,8 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   // Compares the socket with who is signed in.
   const look = () => {
     const changed = own(core.who());
-    if (up?.told) {
-      if (core.who() !== up.user) up.end(signedOut(false));
-      else void up.takeNew();
-    } else void up?.takeNew();
+    if (up?.told && core.who() !== up.user) up.end(signedOut(false));
+    else void up?.takeNew();
     if (changed) run?.hurry(true);
   };
 
@@ -405,7 +340,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     },
     join(room, options) {
       own(core.who());
-      return (rooms ? rooms.join(room, options) : lateRoom(room, options)) as any;
+      return rooms.join(room, options) as any;
     },
     publish: (room, event, data, { id, signal } = {}) =>
       socket.emitAck<Position>("room:publish", { room, event, data, id }, signal && { signal }),
