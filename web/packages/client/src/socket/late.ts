@@ -1,4 +1,3 @@
-import { sleep } from "../abort.js";
 import type { HoldfastError } from "../errors.js";
 import type { JoinOptions, Position, Room } from "../types.js";
 import { kit } from "./kit.js";
@@ -15,6 +14,7 @@ export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () 
   let waiting: ((rooms: Rooms) => void)[] | undefined; // undefined: nobody has joined
   let loading: boolean | undefined;
   let misses = 0;
+  let retry: ReturnType<typeof setTimeout> | undefined;
   const unjoined: ((error: HoldfastError) => void)[] = []; // who waits to join, till then
 
   const tell = (fn: (rooms: Rooms) => void) => void (rooms ? fn(rooms) : waiting?.push(fn));
@@ -28,10 +28,9 @@ export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () 
         for (const fn of waiting!) fn(rooms);
         waiting = undefined;
       },
-      async () => {
-        await sleep(core.backoff(++misses));
+      () => {
         loading = false;
-        if (runs()) load();
+        if (runs()) retry = setTimeout(load, core.backoff(++misses)); // else the next connection tries
       },
     );
   };
@@ -77,6 +76,7 @@ export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () 
     join: (name: string, options?: JoinOptions) => (rooms?.join ?? lateRoom)(name, options),
     /** It won't connect again by itself: nobody waits for a join any more. */
     stopped(error: HoldfastError) {
+      clearTimeout(retry);
       tell((r) => r.stopped(error));
       for (const fn of unjoined.splice(0)) fn(error);
     },

@@ -86,6 +86,25 @@ describe("rooms whose code comes late", () => {
     expect(loads).toBeGreaterThan(1);
   });
 
+  it("are loaded by the next connection where the socket was closed meanwhile, without a timer", async () => {
+    load = async () => {
+      throw new Error("offline");
+    };
+    const { socket } = client();
+    await socket.connect();
+    const room = socket.join("r");
+    room.joined.catch(() => {});
+    await until(() => loads > 0 && vi.getTimerCount() > 1);
+    socket.close();
+    expect(vi.getTimerCount()).toBe(0);
+    load = async () => {};
+    const before = loads;
+    await socket.connect();
+    await until(() => !!room.position);
+    expect(loads).toBe(before + 1);
+    socket.close();
+  });
+
   it("keep nobody waiting when the socket has stopped", async () => {
     load = () => new Promise(() => {});
     const { socket } = client();
