@@ -21,6 +21,15 @@ export interface QueueStore {
 
 const fresh = (): QueueState => ({ items: [], dead: [], leases: {} });
 
+const list = (v: unknown): any[] => (Array.isArray(v) ? v : []);
+
+/** What is stored, as far as it makes sense: other scripts may write there, too. */
+const sound = (s: any): QueueState => ({
+  items: list(s?.items).filter((i) => typeof i?.event === "string" && Array.isArray(i.args) && Number.isFinite(i.bytes)),
+  dead: list(s?.dead).filter((d) => d?.item),
+  leases: Object(s?.leases),
+});
+
 /** A store that ends with the page. */
 export function memoryStore(state: QueueState = fresh()): QueueStore {
   return {
@@ -53,7 +62,7 @@ export function idbStore(factory: IDBFactory, name: string): Promise<QueueStore>
             const got = store.get("state");
             let out: [QueueState, any];
             got.onsuccess = () => {
-              const state: QueueState = got.result ?? fresh();
+              const state = sound(got.result);
               const before = JSON.stringify([state.items.map((i) => i.id), state.dead.length, state.leases]);
               out = [state, fn(state)];
               if (before !== JSON.stringify([state.items.map((i) => i.id), state.dead.length, state.leases]))
