@@ -132,3 +132,37 @@ describe("where tokens go", () => {
     expect(server.requests.map((r) => [r.path, r.redirect])).toEqual([["/api/auth/refresh", "manual"], ["/api/auth/sign-out", "manual"]]);
   });
 });
+
+describe("close leaves no timer and no listener", () => {
+  const uses: Record<string, (tab: Tab) => unknown> = {
+    "a session": () => {},
+    inactivity: (tab) => tab.auth.touch(),
+    "a refresh that failed": (tab) => {
+      tab.browser.server.routes["/api/auth/refresh"] = () => json({}, 503);
+      return tab.auth.refresh().catch(() => {});
+    },
+    "a refresh": (tab) => tab.auth.refresh(),
+    "a storage that is full": (tab) => {
+      tab.local.writes = new Error("full");
+      tab.auth.setTokens(tab.browser.server.grant("ann"));
+    },
+    "a sign-out": (tab) => tab.auth.clear(),
+    "calls that were aborted": async (tab) => {
+      tab.browser.server.routes["/busy"] = () => json({ code: "GOING_AWAY" }, 503, { "Retry-After": "20" });
+      tab.browser.server.routes["/never"] = () => new Promise(() => {});
+      const ctl = new AbortController();
+      const calls = ["/busy", "/never"].map((path) => tab.http.get(path, { signal: ctl.signal }).catch(() => {}));
+      await vi.advanceTimersByTimeAsync(50);
+      ctl.abort();
+      await Promise.all(calls);
+    },
+  };
+  it.each(Object.keys(uses))("%s", async (name) => {
+    const tab = new Tab(new Browser(), { inactivityTimeout: 60_000 }).follow();
+    tab.auth.setTokens(tab.browser.server.grant("ann"));
+    await uses[name]!(tab);
+    tab.auth.close();
+    await vi.advanceTimersByTimeAsync(100); // the lock is kept for so long after a refresh
+    expect([vi.getTimerCount(), tab.listened, tab.browser.channels.size]).toEqual([0, [], 0]);
+  });
+});
