@@ -228,7 +228,7 @@ export function useCursors<T = any>(room: string): Cursors<T> {
   const hold = useHold<readonly Cursor<T>[]>(room, none, (room, set, hold) => {
     const others = (id: string, key?: string) =>
       hold.value.filter((cursor) => cursor.id !== id || (key && cursor.key !== key));
-    room.onSignal<T>("cursor", (data, { from, key }) => set([...others(from, key), { id: from, key, data }]));
+    room.onSignal<T>("cursor", (data, { from, key }) => set([...others(from, key).slice(-999), { id: from, key, data }]));
     // After a reconnect, who has gone meanwhile is not told of; those who are there move again.
     room.onPresence((event) =>
       set(event.kind === "sync" ? none : event.kind === "leave" ? others(event.user.id) : hold.value),

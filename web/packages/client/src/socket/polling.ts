@@ -25,7 +25,14 @@ export function openPolling({ url, platform, credentials, frame, closed }: WireO
   const lost = (e: unknown) => end(local("CONNECTION_LOST", `${e}`, false, e), "reconnect");
 
   const call = (body?: string) =>
-    request(url.href, { method: body ? "POST" : "GET", ...(body && { body }), credentials, cache: "no-store", signal });
+    request(url.href, {
+      method: body ? "POST" : "GET",
+      ...(body && { body }),
+      credentials,
+      cache: "no-store",
+      redirect: "error", // a body may carry a token
+      signal,
+    });
 
   const take = async (r: Response) => {
     const text = await r.text();

@@ -246,6 +246,17 @@ test("useCursors: the last of each, gone with its user and after a reconnect; mo
   expect(wire).toEqual(["join r", "signal cursor 6 -", 'signal cursor 7 left']);
 });
 
+test("useCursors: somebody who invents keys fills no memory", async () => {
+  const { client, room } = fakeClient();
+  let cursors!: ReturnType<typeof useCursors<number>>;
+  const Shown = () => ((cursors = useCursors<number>("r")), null);
+  render(<RealtimeProvider client={client} autoConnect={false} children={<Shown />} />);
+  act(() => {
+    for (let i = 0; i < 1100; i++) room("r").bus.emit("signal cursor", i, { from: "a", key: `${i}` });
+  });
+  expect([cursors.cursors.length, cursors.cursors.at(-1)!.data]).toEqual([1000, 1099]);
+});
+
 test("useSocketClient: state, emits, and rooms that go with the component", async () => {
   const { client, wire, set } = fakeClient();
   const all: SocketClient[] = [];

@@ -20,6 +20,7 @@ function network() {
   const n = {
     tries: [] as string[],
     posts: [] as string[],
+    redirects: new Set<string | undefined>(),
     waiting: undefined as ((packets: string) => void) | undefined,
     box: [] as string[],
     first: () => new Response('0{"sid":"s1","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100000}'),
@@ -40,6 +41,7 @@ function network() {
     close() {}
   }
   const fetch = async (url: string, init: RequestInit): Promise<Response> => {
+    n.redirects.add(init.redirect);
     const sid = new URL(url).searchParams.get("sid");
     if (init.method === "POST") {
       n.posts.push(init.body as string);
@@ -112,4 +114,14 @@ it("L43 a refusal over polling says what it is; a page of a proxy is no answer f
   expect(other.socket.state).toMatchObject({ state: "connecting", error: { code: "GOING_AWAY", retryAfter: 7 } });
   await advance(6000);
   expect(other.n.tries).toEqual(["websocket", "websocket", "polling"]);
+});
+
+it("what carries a token is not redirected", async () => {
+  const { n, socket } = network();
+  socket.connect().catch(() => {});
+  await advance(5000);
+  expect(socket.state.connected).toBe(true);
+  expect([...n.redirects]).toEqual(["error"]);
+  socket.close();
+  await advance(0);
 });
