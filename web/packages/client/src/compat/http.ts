@@ -113,8 +113,9 @@ export class HttpClient {
     const headers = new Headers({ Accept: "application/json" });
     if (body !== undefined) headers.set("Content-Type", "application/json");
     const ours = url.origin === new URL(this.#base).origin;
+    let guard: string | null = null;
     if (this.#csrf?.enabled && ours && method !== "GET") {
-      const guard = await this.#token(again);
+      guard = await this.#token(again);
       if (guard) headers.set(this.#csrf.headerName ?? "X-CSRF-Token", guard);
     }
     for (const [name, value] of Object.entries(options.headers ?? {})) headers.set(name, value);
@@ -129,6 +130,7 @@ export class HttpClient {
       headers,
       ...(body !== undefined && { body: JSON.stringify(body) }),
       ...(credentials && { credentials }),
+      ...(guard && { redirect: "manual" }),
       ...(signal && { signal }),
     });
     if (ours) this.#guard = response.headers.get(this.#csrf?.headerName ?? "X-CSRF-Token") ?? this.#guard;

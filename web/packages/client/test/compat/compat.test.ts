@@ -11,7 +11,7 @@ import {
 } from "../../src/compat/index.js";
 
 /** What fetch was asked, and what it answers to each path. */
-let calls: { url: string; method: string; headers: Headers }[];
+let calls: { url: string; method: string; headers: Headers; redirect: string }[];
 let answers: Record<string, (call: { headers: Headers }) => Response | Promise<Response>>;
 const json = (status: number, body: unknown, headers = {}) =>
   new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json", ...headers } });
@@ -22,7 +22,7 @@ beforeEach(() => {
   vi.stubGlobal("fetch", async (input: string | Request, init?: RequestInit) => {
     const request = new Request(input, init);
     const { pathname } = new URL(request.url);
-    calls.push({ url: request.url, method: request.method, headers: request.headers });
+    calls.push({ url: request.url, method: request.method, headers: request.headers, redirect: request.redirect });
     const answer = answers[pathname];
     if (!answer) throw new TypeError("fetch failed");
     return answer(calls.at(-1)!);
@@ -130,6 +130,16 @@ test("neither token nor CSRF token goes to another origin", async () => {
     [`${base}/todos?a=1`, "Bearer secret", "guard"],
     ["https://evil.example.com/todos", null, null],
   ]);
+});
+
+test("a call with a CSRF token is not redirected: it would take that along", async () => {
+  const { tokens, refresh } = parts();
+  const client = new HttpClient(base, tokens, refresh, undefined, true, { enabled: true, fetchEndpoint: "/csrf" });
+  answers["/csrf"] = () => json(200, { csrfToken: "guard" });
+  answers["/todos"] = () => json(200, 1);
+  await client.post("/todos", 1);
+  await client.get("/todos");
+  expect(calls.slice(1).map(({ redirect }) => redirect)).toEqual(["manual", "follow"]);
 });
 
 test("a CSRF token that is refused is got anew, once", async () => {
