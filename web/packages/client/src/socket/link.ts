@@ -88,7 +88,7 @@ export function openLink(
   let most = 0; // maxPayload
   let heard: number;
   let refreshing: boolean | undefined;
-  let newer: boolean | undefined;
+  let again: HoldfastError | boolean | undefined; // asked for while refreshing
   let greet!: () => void;
   let greeting: ReturnType<typeof setTimeout> | undefined;
   const { connectTimeout = 20_000, ackTimeout = 30_000 } = config;
@@ -240,10 +240,9 @@ export function openLink(
       }
     }
     refreshing = false;
-    if (newer) {
-      newer = false;
-      link.renew();
-    }
+    const why = again;
+    again = false;
+    if (why) link.renew(why === true ? undefined : why);
   };
 
   const link: Link = {
@@ -275,7 +274,8 @@ export function openLink(
     },
     renew(reason) {
       if (!source || !link.has("refresh")) return false;
-      if (refreshing) newer ||= !reason;
+      // A token that was asked for before the rights have changed is stale as well. That it expires, the next one's time tells.
+      if (refreshing) again = reason?.code[0] === "P" ? reason : again || !reason;
       else {
         refreshing = true;
         void renew(reason);

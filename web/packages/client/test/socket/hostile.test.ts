@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { advance, client, settle } from "./fake.js";
+import { advance, client, ok, settle } from "./fake.js";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -60,6 +60,22 @@ describe("races", () => {
     expect(joins).toBe(2);
     expect(server.named("room:join").length).toBe(2);
     expect(server.events.at(-1)![0]).toBe("room:join");
+  });
+
+  it.each([0, 1])("L20 permissions that change while a token is renewed: renewed once more", async (late) => {
+    const { socket, server, session } = client();
+    let times = 0;
+    server.answers["auth:refresh"] = (_, __, peer) => {
+      const stale = () => peer.emit("auth:expiring", { reason: "permissions" });
+      if (!times++) late ? queueMicrotask(stale) : stale();
+      return ok({ expiresAt: 5 });
+    };
+    await socket.connect();
+    await settle();
+    server.peer.emit("auth:expiring", { reason: "expiry" });
+    await settle();
+    expect(session.refusals.map(([, code]) => code)).toEqual(["TOKEN_EXPIRED", "PERMISSION_VERSION_STALE"]);
+    expect(server.named("auth:refresh").map((r) => r.token)).toEqual(["ann-2", "ann-3"]);
   });
 
   it("an emit whose signal has aborted is not sent", async () => {
