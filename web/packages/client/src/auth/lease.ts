@@ -25,8 +25,9 @@ export async function lease(
       const left = +text.split(" ")[1]! - clock(platform);
       // Garbage, or what a wrong clock has written, holds nobody up.
       if ((wrote = !(left > 0 && left <= lasts))) storage.setItem(name, mine + (clock(platform) + lasts));
-      // Two tabs may have written at once: the one whose text stays has it.
-      await sleep(50 + 50 * Math.random(), signal);
+      // Two tabs may have written at once: the one whose text stays has it. In a busy
+      // browser it takes a while until each sees what the other has written.
+      await sleep((wrote ? 200 : 50) * (1 + Math.random() / 2), signal);
     }
     await run();
   } finally {

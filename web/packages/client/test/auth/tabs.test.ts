@@ -121,7 +121,7 @@ test("L17 a lease that nobody gives back ends", async () => {
   const done = a.auth.refresh();
   await vi.advanceTimersByTimeAsync(9000);
   expect(a.browser.server.count(refresh)).toBe(0);
-  await vi.advanceTimersByTimeAsync(1200);
+  await vi.advanceTimersByTimeAsync(1500);
   await done;
   await vi.advanceTimersByTimeAsync(200);
   expect(a.browser.kept.has(key + ":lock")).toBe(false);
