@@ -19,7 +19,7 @@ async function open(profile: BrowserContext, session?: Tokens): Promise<Page> {
     // The clock can be set forward, so that a lease ends sooner.
     window.ahead = 0;
     const now = () => Date.now() + window.ahead;
-    start({ socket: { queue: true, minBackoff: 50, maxBackoff: 200 }, platform: { now } });
+    start({ socket: { queue: true, minBackoff: 50, maxBackoff: 200, transports: ["websocket"] }, platform: { now } });
     client.socket.subscribeQueue(() => {});
   });
   if (session) await page.evaluate((session) => client.auth!.setTokens(session), session);
