@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -15,6 +16,7 @@ import (
 const (
 	outboxPage  = 100
 	outboxRetry = time.Second
+	toldWait    = 5 * time.Second
 )
 
 // wakeOutbox says that there may be something to send.
@@ -22,6 +24,44 @@ func (s *store) wakeOutbox() {
 	select {
 	case s.wake <- struct{}{}:
 	default: // it will look anyhow
+	}
+}
+
+// told says up to where the outbox has told the rooms. The zero value is not
+// ready: see openStore.
+type told struct {
+	mu      sync.Mutex // guards what follows
+	seq     int64
+	over    bool          // nobody will tell any more
+	changed chan struct{} // closed, and made anew, at each change
+}
+
+// set notes a change, and wakes those who wait.
+func (t *told) set(seq int64, over bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seq, t.over = max(t.seq, seq), over
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// wait waits until the letter with this number is delivered, for as long as
+// ctx lives and toldWait at most: the write is done in any case.
+func (t *told) wait(ctx context.Context, seq int64) {
+	ctx, cancel := context.WithTimeout(ctx, toldWait)
+	defer cancel()
+	for {
+		t.mu.Lock()
+		done, changed := t.over || t.seq >= seq, t.changed
+		t.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -47,6 +87,7 @@ func scanLetter(s scanner) (l letter, err error) {
 
 // run sends until ctx ends.
 func (o *outbox) run(ctx context.Context) {
+	defer o.store.told.set(0, true)
 	retry := time.NewTimer(0) // and look once at what was left the last time
 	defer retry.Stop()
 	for {
@@ -77,6 +118,7 @@ func (o *outbox) flush(ctx context.Context) error {
 				break
 			}
 			sent = l.seq
+			o.store.told.set(sent, false)
 		}
 		if _, derr := o.store.write.ExecContext(ctx, "DELETE FROM outbox WHERE seq <= ?", sent); derr != nil || err != nil {
 			return errors.Join(err, derr)

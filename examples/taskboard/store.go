@@ -28,6 +28,7 @@ type store struct {
 	// wake tells the outbox that there is something to send. It holds one
 	// token: more would say nothing new.
 	wake chan struct{}
+	told told
 }
 
 // openStore opens, or makes, taskboard.db in a folder that is there.
@@ -44,7 +45,7 @@ func openStore(ctx context.Context, dir string) (*store, error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	s := &store{wake: make(chan struct{}, 1)}
+	s := &store{wake: make(chan struct{}, 1), told: told{changed: make(chan struct{})}}
 	if s.write, err = openSQLite(path, 1, "_txlock", "immediate"); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type tx struct {
 	ctx context.Context // ends the transaction with the call
 	call
 	now int64 // epoch milliseconds
+	// letter is the number of the last letter in the outbox; 0 for none.
+	letter int64
 }
 
 func (t *tx) exec(statement string, args ...any) (int64, error) {
@@ -47,7 +49,7 @@ func (t *tx) exec(statement string, args ...any) (int64, error) {
 // as JSON. Under an id that was answered before it does nothing, and returns
 // the first answer, whether that was a result or a refusal that is final: the
 // record of it is part of the transaction, so that there is one exactly where
-// there is an effect.
+// there is an effect. The rooms have been told when it returns.
 func (s *store) do(ctx context.Context, c call, write func(t *tx) (any, error)) (json.RawMessage, error) {
 	if err := checkWriteID(c.id); err != nil {
 		return nil, err
@@ -74,9 +76,12 @@ func (s *store) do(ctx context.Context, c call, write func(t *tx) (any, error)) 
 	if err := t.Commit(); err != nil {
 		return nil, err
 	}
-	s.wakeOutbox()
 	if refusal != nil {
 		return nil, refusal
+	}
+	if t.letter != 0 {
+		s.wakeOutbox()
+		s.told.wait(ctx, t.letter)
 	}
 	return answer, nil
 }
@@ -176,20 +181,30 @@ func (t *tx) remember(answer json.RawMessage, refusal *holdfast.Error) error {
 	return err
 }
 
-// publish tells a room of the write, once the transaction is committed.
+// publish tells a room of the write, once the transaction is committed. The
+// caller has his answer after that, unless the outbox is in trouble.
 func (t *tx) publish(room, event string, data any) error {
 	text, err := json.Marshal(data)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("INSERT INTO outbox (room, name, data, id, sender, leaver) VALUES (?, ?, ?, ?, ?, '')", room, event, string(text), t.id, t.by.ID)
-	return err
+	return t.post(letter{room: room, name: event, data: string(text), id: t.id, sender: t.by.ID})
 }
 
 // putOut takes a user out of a room, or everybody for "", once the transaction
 // is committed: what is published after it does not reach them.
 func (t *tx) putOut(room, user string, code holdfast.Code) error {
-	_, err := t.exec("INSERT INTO outbox (room, name, data, id, sender, leaver) VALUES (?, '', ?, '', '', ?)", room, string(code), user)
+	return t.post(letter{room: room, data: string(code), leaver: user})
+}
+
+// post puts a letter into the outbox.
+func (t *tx) post(l letter) error {
+	result, err := t.ExecContext(t.ctx, "INSERT INTO outbox (room, name, data, id, sender, leaver) VALUES (?, ?, ?, ?, ?, ?)",
+		l.room, l.name, l.data, l.id, l.sender, l.leaver)
+	if err != nil {
+		return err
+	}
+	t.letter, err = result.LastInsertId()
 	return err
 }
 
