@@ -1,4 +1,5 @@
 import type { Platform } from "../platform.js";
+import type { createRooms } from "./rooms.js";
 import type { SocketConfig, TokenSource } from "../types.js";
 
 /** What a socket is made of. Nothing of it is used before the first `connect`. */
@@ -11,4 +12,6 @@ export interface SocketDeps {
   platform: Platform;
   /** Polling requests carry cookies to other origins. A WebSocket's handshake does so by itself. */
   withCredentials: boolean;
+  /** The code of rooms, where a join must not wait until it is loaded. */
+  rooms?: typeof createRooms;
 }

@@ -7,10 +7,9 @@ import type { Rooms, RoomsCore } from "./rooms.js";
 /**
  * The rooms of a socket, whose code is loaded by the first join. What they are
  * told until it is there is told then, in its order; a load that fails is
- * tried again, while the socket runs.
+ * tried again, while the socket runs. With `rooms` they are there already.
  */
-export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () => unknown) {
-  let rooms: Rooms | undefined;
+export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () => unknown, rooms?: Rooms) {
   let waiting: ((rooms: Rooms) => void)[] | undefined; // undefined: nobody has joined
   let loading: boolean | undefined;
   let misses = 0;

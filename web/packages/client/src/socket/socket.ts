@@ -110,7 +110,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       presence: (signal) => core.ask("presence:get", { room: name }, signal),
     }),
   };
-  const rooms = lateRooms(core, () => up, () => run);
+  const rooms = lateRooms(core, () => up, () => run, deps.rooms?.(core, kit));
 
   // Notes whose rooms they are from now on; true: they were somebody else's, and are dropped.
   const own = (user?: string): boolean => {
