@@ -3,9 +3,9 @@ package identity
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -106,23 +106,23 @@ func TestEventsTrim(t *testing.T) {
 	eachDatabase(t, nil, func(t *testing.T, h *harness) {
 		ctx := t.Context()
 		const extra = 300
-		var rows []eventRow
-		for i := range eventsPerScope + extra {
-			rows = append(rows, eventRow{[]byte("uann"), fmt.Append(nil, i), "n", []byte{}, int64(i)})
+		bytesOf := func(text string) string { return "CAST(" + text + " AS BLOB)" }
+		if h.db.postgres {
+			bytesOf = func(text string) string { return "CAST(" + text + " AS BYTEA)" }
 		}
-		noError(t, h.db.tx(ctx, func(tx *sql.Tx) error {
-			for some := range slices.Chunk(rows, 100) {
-				if err := insertEvents(ctx, tx, some); err != nil {
-					return err
-				}
-			}
-			return insertEvents(ctx, tx, []eventRow{{[]byte("ubob"), []byte("1"), "n", []byte{}, 0}})
-		}))
+		_, err := execute(ctx, h.db.write, `INSERT INTO events (scope, id, name, ack, saved)
+			WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < `+strconv.Itoa(eventsPerScope+extra)+`)
+			SELECT `+bytesOf("'uann'")+`, `+bytesOf("CAST(i AS TEXT)")+`, 'n', `+bytesOf("''")+`, i FROM n`)
+		noError(t, err)
+		noError(t, insertEvents(ctx, h.db.write, []eventRow{{[]byte("ubob"), []byte("1"), "n", []byte{}, 0}}))
 		noError(t, trimEvents(ctx, h.db.write, []byte("uann"), eventsPerScope+extra, eventsBytes))
 		if n := h.count(t, "events"); n != eventsPerScope+extra+1 {
 			t.Fatalf("%d rows after a trim of nothing", n)
 		}
-		rows = rows[:eventsBatch] // which are there already
+		var rows []eventRow // which are there already
+		for i := range eventsBatch {
+			rows = append(rows, eventRow{[]byte("uann"), fmt.Append(nil, i), "n", []byte{}, int64(i)})
+		}
 		for tries := 0; h.count(t, "events") > eventsPerScope+1; tries++ {
 			if tries > 500 {
 				t.Fatal("never trimmed")
@@ -130,7 +130,7 @@ func TestEventsTrim(t *testing.T) {
 			noError(t, h.writeEvents(rows))
 		}
 		var oldest int64
-		_, err := one(h.db.read.QueryRowContext(ctx, `SELECT MIN(saved) FROM events WHERE name = 'n' AND saved > 0`), &oldest)
+		_, err = one(h.db.read.QueryRowContext(ctx, `SELECT MIN(saved) FROM events WHERE name = 'n' AND saved > 0`), &oldest)
 		if err != nil || oldest != extra {
 			t.Errorf("the oldest is %d, %v", oldest, err)
 		}

@@ -184,10 +184,7 @@ func (t faultyTx) Commit() error {
 func eachFault(t *testing.T, database string, do func(t *testing.T, h *harness, f *faults, kind faultKind, step int) (more bool)) {
 	t.Helper()
 	t.Parallel()
-	cfg := Config{Dir: t.TempDir()}
-	if database == "postgres" {
-		cfg.Database = newPostgres(t)
-	}
+	cfg := newDatabase(t, database)
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, cfg, nil)
 		f := &faults{}

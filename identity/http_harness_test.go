@@ -38,7 +38,7 @@ func eachSite(t *testing.T, change func(*Config, *HTTPConfig), do func(t *testin
 
 func oneSite(t *testing.T, change func(*Config, *HTTPConfig), do func(t *testing.T, s *site)) {
 	t.Helper()
-	cfg := Config{Dir: t.TempDir()}
+	cfg := newDatabase(t, "sqlite")
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, cfg, configOf(change))
 		h.open()

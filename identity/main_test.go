@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -48,8 +49,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newPostgres makes a database; the URL is good until the test ends.
+// newPostgres makes an empty database; the URL is good until the test ends.
 func newPostgres(t testing.TB) string {
+	t.Helper()
+	return makePostgres(t, (*pgtest.Server).Create)
+}
+
+// makePostgres starts the server if need be, and drops what is made when the
+// test ends.
+func makePostgres(t testing.TB, create func(*pgtest.Server) (string, error)) string {
 	t.Helper()
 	postgres.Lock()
 	defer postgres.Unlock()
@@ -60,7 +68,7 @@ func newPostgres(t testing.TB) string {
 		}
 		postgres.server = server
 	}
-	url, err := postgres.server.Create()
+	url, err := create(postgres.server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +78,54 @@ func newPostgres(t testing.TB) string {
 		}
 	})
 	return url
+}
+
+// migrated holds databases with the schema and nothing else, made by the first
+// test that wants one. Most tests have copies: to migrate takes longer than many
+// a test. Those of the migrations and of real processes begin with nothing.
+var migrated struct {
+	sync.Mutex
+	sqlite   []byte // the file
+	postgres string // the URL
+}
+
+// newDatabase returns a Config with a database of the kind that has its schema.
+func newDatabase(t *testing.T, kind string) Config {
+	t.Helper()
+	cfg := Config{Dir: t.TempDir()}
+	if kind == "postgres" {
+		cfg.Database = makePostgres(t, func(s *pgtest.Server) (_ string, err error) {
+			migrated.Lock()
+			defer migrated.Unlock()
+			if migrated.postgres == "" {
+				if migrated.postgres, err = s.Create(); err != nil {
+					return "", err
+				}
+				migrate(t, Config{Database: migrated.postgres})
+			}
+			return s.Copy(migrated.postgres)
+		})
+		return cfg
+	}
+	migrated.Lock()
+	defer migrated.Unlock()
+	if migrated.sqlite == nil {
+		dir := t.TempDir()
+		migrate(t, Config{Dir: dir})
+		file, err := os.ReadFile(filepath.Join(dir, sqliteFile))
+		noError(t, err)
+		migrated.sqlite = file
+	}
+	noError(t, os.WriteFile(filepath.Join(cfg.Dir, sqliteFile), migrated.sqlite, 0o600))
+	return cfg
+}
+
+func migrate(t *testing.T, cfg Config) {
+	t.Helper()
+	db, err := openDatabase(cfg, nil)
+	noError(t, err)
+	noError(t, db.migrate(t.Context()))
+	noError(t, db.close())
 }
 
 // harness is a provider on one kind of database, in a synctest bubble: the
@@ -97,10 +153,7 @@ func eachDatabase(t *testing.T, change func(*Config), do func(t *testing.T, h *h
 	for _, kind := range []string{"sqlite", "postgres"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			cfg := Config{Dir: t.TempDir()}
-			if kind == "postgres" {
-				cfg.Database = newPostgres(t)
-			}
+			cfg := newDatabase(t, kind)
 			synctest.Test(t, func(t *testing.T) {
 				h := newHarness(t, cfg, change)
 				h.open()

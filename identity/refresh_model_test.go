@@ -22,10 +22,7 @@ func TestRefreshModel(t *testing.T) {
 	for _, kind := range []string{"sqlite", "postgres"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			cfg := Config{Dir: t.TempDir()}
-			if kind == "postgres" {
-				cfg.Database = newPostgres(t)
-			}
+			cfg := newDatabase(t, kind)
 			users := 0
 			checkInBubble(t, func(t *testing.T, r *rapid.T) {
 				h := newHarness(t, cfg, nil)

@@ -186,13 +186,33 @@ func (s *Server) Create() (string, error) {
 	return s.URL(name), s.command("createdb", "--template=template0", name)
 }
 
-// Drop removes a database that Create has made, whoever is still in it.
+// Copy makes a database of a random name that holds what another does, to which
+// nobody may be connected meanwhile, and returns its URL.
+func (s *Server) Copy(databaseURL string) (string, error) {
+	from, err := name(databaseURL)
+	if err != nil {
+		return "", err
+	}
+	to := "t" + strings.ToLower(rand.Text())
+	return s.URL(to), s.command("createdb", "--template="+from, to)
+}
+
+// Drop removes a database that Create or Copy has made, whoever is still in it.
 func (s *Server) Drop(databaseURL string) error {
-	u, err := url.Parse(databaseURL)
+	database, err := name(databaseURL)
 	if err != nil {
 		return err
 	}
-	return s.command("dropdb", "--force", "--if-exists", strings.TrimPrefix(u.Path, "/"))
+	return s.command("dropdb", "--force", "--if-exists", database)
+}
+
+// name returns the name of the database of a URL.
+func name(databaseURL string) (string, error) {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimPrefix(u.Path, "/"), nil
 }
 
 func (s *Server) command(name string, args ...string) error {

@@ -17,8 +17,17 @@ func TestServer(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := s.Drop(db); err != nil {
-		t.Error(err)
+	copied, err := s.Copy(db)
+	if err != nil || copied == db {
+		t.Error(copied, err)
+	}
+	for _, url := range []string{db, copied} {
+		if err := s.Drop(url); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Copy(url); err == nil {
+			t.Errorf("%s is still there", url)
+		}
 	}
 	u, err := url.Parse(db)
 	if err != nil {
