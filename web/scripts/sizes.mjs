@@ -7,7 +7,7 @@ import { bundle } from "./bundle.mjs";
 // down to, so that it does not grow, and the table shows the goal beside. What
 // counts is what a page loads at first; all of it has a row of its own.
 const goal = 9 * 1024;
-const limits = { core: 12.9 * 1024, react: 1536 };
+const limits = { core: 13 * 1024, react: 1536 };
 
 const core = ["@holdfast/client", ["createRealtimeClient"]];
 const [first, hooked, auth, nothing, socketio, centrifuge] = await Promise.all([
