@@ -15,7 +15,7 @@ import (
 )
 
 // A write with an id has its effect once, and every repeat the first answer:
-// over HTTP and the plain WebSocket's id alike, at once, later, after a
+// over HTTP and sockets alike, at once, later, after a
 // restart, and whether the first answer was a result or a refusal.
 func TestOnce(t *testing.T) {
 	dir := t.TempDir()
@@ -62,6 +62,11 @@ func TestOnce(t *testing.T) {
 	}
 	if _, again := ann.call("POST", path+"/cards", map[string]string{"list": body.List, "title": body.Title, "id": "01K"}); !bytes.Equal(first, again) {
 		t.Errorf("%s, at first %s", again, first)
+	}
+	overSocket := map[string]any{"board": b.Board.ID, "list": body.List, "title": body.Title}
+	ack, err := ann.client().Socket().EmitRaw(ann.ctx(), "card:create", overSocket, map[string]any{"$hf": map[string]string{"id": "01K"}})
+	if want := `{"ok":true,"data":` + string(first) + `}`; err != nil || ack.Len() != 1 || string(ack.Values[0]) != want {
+		t.Errorf("over a socket %s (%v), at first %s", ack.Values, err, first)
 	}
 	if state := ann.state(b.Board.ID); len(state.Cards) != 2 {
 		t.Errorf("%d cards", len(state.Cards))
