@@ -50,8 +50,9 @@ type conn struct {
 	// guarded by s.mu
 	session    *Session
 	refreshing bool
-	newer      bool // a newer token came while refreshing
-	sending    bool // the queue is sent by what was known of the server
+	newer      bool            // a newer token came while refreshing
+	stale      *holdfast.Error // rights changed meanwhile
+	sending    bool            // the queue is sent by what was known of the server
 	retries    map[*room]*time.Timer
 	leaving    map[string]bool // rooms whose leaving the server has not seen
 

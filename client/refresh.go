@@ -101,7 +101,14 @@ func (c *conn) refreshLocked(reason *holdfast.Error) bool {
 		return false
 	}
 	if c.refreshing {
-		c.newer = c.newer || reason == nil
+		// A token asked for before the rights have changed is stale as well. That
+		// it expires, the next one's time tells.
+		switch {
+		case reason == nil:
+			c.newer = true
+		case reason.Code == holdfast.PermissionVersionStale:
+			c.stale = reason
+		}
 		return true
 	}
 	c.refreshing = true
@@ -110,9 +117,9 @@ func (c *conn) refreshLocked(reason *holdfast.Error) bool {
 		c.s.mu.Lock()
 		defer c.s.mu.Unlock()
 		c.refreshing = false
-		if c.newer {
-			c.newer = false
-			c.refreshLocked(nil)
+		if stale := c.stale; stale != nil || c.newer {
+			c.stale, c.newer = nil, false
+			c.refreshLocked(stale)
 		}
 	})
 	return true

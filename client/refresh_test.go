@@ -156,6 +156,37 @@ func TestRefreshOvertaken(t *testing.T) {
 	})
 }
 
+// L20: rights that change while a token is being presented may not be in it: it is renewed
+// once more, and not at the end of the server's patience.
+func TestL20RightsChangeDuringRefresh(t *testing.T) {
+	var asked list[string]
+	bubble(t, func(p *peer) {
+		p.admitAs("ann")
+		asked.add(p.auth)
+		p.send(`42["auth:expiring",{"expiresAt":1,"expiresIn":10,"reason":"expiry"}]`)
+		id, name, arg := p.event()
+		asked.add(fmt.Sprintf("%s %s", name, arg))
+		for range 2 { // once is enough
+			p.send(`42["auth:expiring",{"expiresAt":1,"expiresIn":30,"reason":"permissions"}]`)
+		}
+		p.send("43%s[%s]", id, refreshed)
+		id, name, arg = p.event()
+		asked.add(fmt.Sprintf("%s %s", name, arg))
+		p.send("43%s[%s]", id, refreshed)
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		src := &source{}
+		f.connect(Config{Source: src})
+		time.Sleep(5 * time.Second)
+		if want := `[{"token":"t0"} auth:refresh {"token":"t1"} auth:refresh {"token":"t2"}]`; asked.String() != want || f.connections() != 1 {
+			t.Errorf("server saw %v, want %v", &asked, want)
+		}
+		if got := src.refusals(); !slices.Equal(got, []holdfast.Code{holdfast.TokenExpired, holdfast.PermissionVersionStale}) {
+			t.Error(got)
+		}
+	})
+}
+
 // changing is a Source whose token is changed from outside.
 type changing struct {
 	mu    sync.Mutex
