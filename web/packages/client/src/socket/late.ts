@@ -1,3 +1,4 @@
+import { until } from "../abort.js";
 import type { HoldfastError } from "../errors.js";
 import type { JoinOptions, Position, Room } from "../types.js";
 import { kit } from "./kit.js";
@@ -11,7 +12,7 @@ import type { Rooms, RoomsCore } from "./rooms.js";
  */
 export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () => unknown, rooms?: Rooms) {
   let waiting: ((rooms: Rooms) => void)[] | undefined; // undefined: nobody has joined
-  let loading: boolean | undefined;
+  let loading: Promise<void> | undefined;
   let misses = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
   const unjoined: ((error: HoldfastError) => void)[] = []; // who waits to join, till then
@@ -20,15 +21,15 @@ export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () 
 
   const load = () => {
     if (rooms || !waiting || loading) return;
-    loading = true;
-    import("./rooms.js").then(
+    loading = import("./rooms.js").then(
       (m) => {
+        loading = undefined;
         rooms = m.createRooms(core, kit);
         for (const fn of waiting!) fn(rooms);
         waiting = undefined;
       },
       () => {
-        loading = false;
+        loading = undefined;
         if (runs()) retry = setTimeout(load, core.backoff(++misses)); // else the next connection tries
       },
     );
@@ -70,8 +71,10 @@ export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () 
   return {
     tell,
     load,
-    /** Undefined: not there yet, so that no event is a room's. */
-    now: () => rooms,
+    /** What is sent after a join waits for it, unless its code can't be loaded. Undefined: there is nothing to wait for. */
+    before: (signal?: AbortSignal) => loading && until(loading, signal),
+    /** As that of rooms: until they are there no event is theirs. */
+    take: (...event: Parameters<Rooms["take"]>) => (rooms ? rooms.take(...event) : () => {}),
     join: (name: string, options?: JoinOptions) => (rooms?.join ?? lateRoom)(name, options),
     /** It won't connect again by itself: nobody waits for a join any more. */
     stopped(error: HoldfastError) {

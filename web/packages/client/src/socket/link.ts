@@ -92,7 +92,7 @@ export function openLink(
   let greet!: () => void;
   let greeting: ReturnType<typeof setTimeout> | undefined;
   const { connectTimeout = 20_000, ackTimeout = 30_000 } = config;
-  let watch = setTimeout(() => end(local("TIMEOUT", "Not let in in time")), connectTimeout);
+  let watch = setTimeout(() => end(local("TIMEOUT")), connectTimeout);
 
   const open = async () => {
     let auth: Record<string, unknown> | undefined;
@@ -143,7 +143,7 @@ export function openLink(
     greet();
     wire?.close();
     core.down(link);
-    for (const fn of acks.values()) fn(local("CONNECTION_LOST", "No ack before the end"));
+    for (const fn of acks.values()) fn(local("CONNECTION_LOST"));
     done({
       error: closing ?? error,
       action: closing ? actionOf(closing) : action,
@@ -155,7 +155,7 @@ export function openLink(
   const alive = () => {
     heard = now();
     clearTimeout(watch);
-    watch = setTimeout(() => end(local("TIMEOUT", "No ping")), patience);
+    watch = setTimeout(() => end(local("TIMEOUT")), patience);
   };
 
   const take = (frame: string | ArrayBuffer, auth: unknown) => {
@@ -209,7 +209,7 @@ export function openLink(
     const [name, data] = args;
     if (name[0] === "\0") return; // the first letter of our own handlers' keys
     if (name === "auth:session" && typeof data?.connection === "string") {
-      if (link.sending && !link.session) return end(local("CONNECTION_LOST", "Greeted too late"));
+      if (link.sending && !link.session) return end(local("CONNECTION_LOST"));
       link.session = data;
       core.session(link);
     } else if (name === "auth:expiring")
@@ -286,10 +286,10 @@ export function openLink(
       await link.greeted;
       if (signal.aborted || link.renew()) return;
       const token = await source!.getAccessToken(signal).catch(() => null);
-      if (token && token !== link.token) end(local("CONNECTION_LOST", "There is a new token"));
+      if (token && token !== link.token) end(local("CONNECTION_LOST"));
     },
     check() {
-      if (patience && now() - heard > patience) end(local("TIMEOUT", "No ping"));
+      if (patience && now() - heard > patience) end(local("TIMEOUT"));
     },
     end,
   };

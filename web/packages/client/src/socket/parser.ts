@@ -53,7 +53,7 @@ export function encode(type: number, ns: string, id?: number, data?: unknown): F
 
 /** Throws what a packet is answered with that makes no sense. */
 export const bad = (): never => {
-  throw local("PROTOCOL_ERROR", "Bad packet", false);
+  throw local("PROTOCOL_ERROR", undefined, false);
 };
 
 /**

@@ -86,8 +86,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     },
     current: () => (up?.told && core.who() !== up.user ? undefined : up),
     event(l, [name, ...args], id) {
-      const there = rooms.now();
-      const tell = there ? there.take(l, name, args) : () => {};
+      const tell = rooms.take(l, name, args);
       if (!tell) return;
       if (config.onReceive) {
         let pass: unknown[] | null | void = null; // an interceptor that throws keeps it back
@@ -102,7 +101,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     },
     async ask(event, data, signal) {
       source?.touch?.();
-      return unwrap(await needed().ask([event, data], signal && { signal }));
+      return unwrap(await needed().ask([event, data], { signal: signal! }));
     },
     none,
     rest: (name) => ({
@@ -178,6 +177,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
 
   const queued = async (args: unknown[], options: EmitOptions, ack: boolean): Promise<any> => {
     const frames = encode(2, "/", undefined, args); // as they are now
+    await rooms.before(options.signal);
     return (await useQueue()!).add(frames, options, ack);
   };
 
@@ -328,14 +328,17 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       if (options.signal?.aborted) throw canceled(options.signal);
       const args = outgoing(event, data);
       if (!args) return;
-      if (options.volatile) core.current()?.send(2, args);
-      else if (config.queue) await queued(args, options, false);
-      else needed().send(2, args);
+      if (config.queue && !options.volatile) return queued(args, options, false);
+      const turn = rooms.before(options.signal);
+      if (turn) await turn;
+      (options.volatile ? core.current() : needed())?.send(2, args);
     },
     async emitAck(event, data, options = {}) {
       const args = outgoing(event, data);
       if (!args) throw local("CANCELED", "Dropped by onSend", true);
       if (config.queue && !options.volatile) return queued(args, options, true);
+      const turn = rooms.before(options.signal);
+      if (turn) await turn;
       return unwrap(await needed().ask(args, options));
     },
     join(room, options) {
@@ -343,7 +346,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       return rooms.join(room, options) as any;
     },
     publish: (room, event, data, { id, signal } = {}) =>
-      socket.emitAck<Position>("room:publish", { room, event, data, id }, signal && { signal }),
+      socket.emitAck<Position>("room:publish", { room, event, data, id }, { signal: signal! }),
     get session() {
       return up?.session;
     },

@@ -77,7 +77,7 @@ describe("rooms whose code comes late", () => {
     await advance(1000);
     const mine = socket.join("mine");
     offline = false;
-    await advance(60_000);
+    await advance(5000); // not so long that the silent server is taken for gone
     await until(() => server.named("room:join").length > 0);
     await mine.joined;
     expect(why).toEqual(["SIGNED_OUT"]);
@@ -102,6 +102,30 @@ describe("rooms whose code comes late", () => {
     await socket.connect();
     await until(() => !!room.position);
     expect(loads).toBe(before + 1);
+    socket.close();
+  });
+
+  it("are joined before what is emitted afterwards, and no load that fails keeps that back", async () => {
+    let go!: (fails: boolean) => void;
+    load = () => new Promise((resolve, reject) => (go = (fails) => (fails ? reject(new Error("offline")) : resolve())));
+    const { server, socket } = client();
+    await socket.connect();
+    socket.join("r").joined.catch(() => {});
+    const first = socket.emitAck("echo", 1);
+    const given = socket.emitAck("echo", 2, { signal: AbortSignal.abort() });
+    await expect(given).rejects.toMatchObject({ code: "CANCELED" });
+    await until(() => go !== undefined);
+    expect(server.events).toEqual([]);
+    go(true);
+    await until(() => server.events.length > 0);
+    expect(await first).toBe(1);
+    await advance(1000);
+    await until(() => loads > 1);
+    const second = socket.emit("note", 3);
+    go(false);
+    await until(() => server.named("note").length > 0);
+    await second;
+    expect(server.events.map((e) => e[0])).toEqual(["echo", "room:join", "note"]);
     socket.close();
   });
 
