@@ -10,8 +10,7 @@ test: setup
 	@./scripts/gofmt.sh
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	./scripts/web.sh
-	$(GO) test -race -timeout 8m ./...
+	GO="$(GO)" ./scripts/test.sh
 
 drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in trouble, HOLDFAST_SOAK=1h of clients that stay, every test five times; the quickstart of docs/browser.md needs the network
 	./scripts/fuzz.sh
