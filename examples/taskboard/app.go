@@ -21,6 +21,7 @@ type config struct {
 	addr          string        // where it listens: for passkeys and for the page's examples
 	publicURL     string        // as server.Config.PublicURL
 	tokenLifetime time.Duration // of access tokens; 0: the default
+	page          string        // a folder with the page, for those who change it; without it, the one that is built in
 	logger        *slog.Logger
 }
 
@@ -41,6 +42,10 @@ func newApp(ctx context.Context, cfg config) (*app, error) {
 	if cfg.logger == nil {
 		cfg.logger = slog.Default()
 	}
+	shown, err := newPage(cfg.page, cfg.url())
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -59,7 +64,9 @@ func newApp(ctx context.Context, cfg config) (*app, error) {
 	for _, path := range []string{"/api/boards", "/api/boards/", "/api/links", "/api/todos", "/api/todos/"} {
 		a.routes.Handle(path, calls)
 	}
-	a.routes.Handle("GET /{$}", page(cfg.url()))
+	shown.next = srv
+	a.routes.Handle("GET /{$}", shown)
+	a.routes.Handle("GET /{file}", shown)
 	a.routes.Handle("/", srv)
 	run, stop := context.WithCancel(context.Background())
 	a.stop = stop

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"html"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,22 +22,6 @@ func blocks(t *testing.T) (list []string) {
 		list = append(list, m[1])
 	}
 	return list
-}
-
-// The page shows commands that are in the README, which are run below.
-func TestPage(t *testing.T) {
-	s := start(t, t.TempDir())
-	status, text := s.stranger().call("GET", "/", nil)
-	shown := regexp.MustCompile(`(?s)<code>([^<]*)</code></pre>`).FindAllStringSubmatch(string(text), -1)
-	if status != 200 || len(shown) != 7 {
-		t.Fatalf("%d, %d commands", status, len(shown))
-	}
-	known := strings.Join(blocks(t), "\n\n")
-	for _, m := range shown {
-		if command := strings.ReplaceAll(html.UnescapeString(m[1]), s.url, readmeURL); !strings.Contains(known, command) {
-			t.Errorf("not in the README:\n%s", command)
-		}
-	}
 }
 
 // The README's commands do what it says: each listener hears of the card, and

@@ -37,6 +37,7 @@ const lastLine = (out) => out.trim().split("\n").at(-1).trim();
 const tests = (out) => /^\s*Tests\s+(.*?)(?: \(\d+\))?$/m.exec(out)?.[1] ?? lastLine(out);
 
 async function package_() {
+  await step("page", () => run(process.execPath, [`${web}/taskboard/build.mjs`, "--check"]).then(lastLine));
   await step("types", async () => {
     for (const project of ["test", "compat"]) await bin("tsc", "-p", `${client}/tsconfig.${project}.json`);
     await bin("tsc", "-p", `${web}/browser`);

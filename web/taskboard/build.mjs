@@ -13,11 +13,12 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
 const out = join(root, "examples/taskboard/page");
 const check = process.argv.includes("--check");
+const inputs = ({ path }) => Object.keys(metafile.outputs[relative(root, path)].inputs).join();
 
 const { outputFiles, metafile } = await build({
   entryPoints: { app: join(here, "src/main.tsx") },
   bundle: true, splitting: true, minify: true, write: false, metafile: true, format: "esm", target: "es2022",
-  outdir: out, absWorkingDir: root, chunkNames: "[name]", legalComments: "eof", jsx: "automatic",
+  outdir: out, absWorkingDir: root, chunkNames: "[name]-[hash]", legalComments: "eof", jsx: "automatic",
   alias: {
     "@holdfast/client": join(root, "web/packages/client/src/index.ts"),
     "@holdfast/client/react": join(root, "web/packages/client/src/react/index.ts"),
@@ -26,7 +27,18 @@ const { outputFiles, metafile } = await build({
 });
 
 const sha256 = (data) => createHash("sha256").update(data).digest("hex");
-const files = new Map(outputFiles.map(({ path, contents }) => [relative(out, path), Buffer.from(contents)]));
+// Several chunks may have one name, and are told apart by a hash. Fixed names tell them apart by their order.
+const names = new Map();
+for (const { path } of outputFiles.toSorted((a, b) => (inputs(a) < inputs(b) ? -1 : 1))) {
+  const name = relative(out, path);
+  const plain = name.replace(/-[A-Z0-9]{8}(?=\.js$)/, "");
+  const taken = [...names.values()].filter((other) => other.replace(/\d*\.js$/, ".js") === plain).length;
+  names.set(name, taken ? plain.replace(".js", `${taken + 1}.js`) : plain);
+}
+const files = new Map(outputFiles.map(({ path, text }) => {
+  for (const [name, fixed] of names) text = text.replaceAll(`"./${name}"`, `"./${fixed}"`);
+  return [names.get(relative(out, path)), Buffer.from(text)];
+}));
 files.set("index.html", readFileSync(join(here, "index.html")));
 const sources = [
   ...Object.keys(metafile.inputs).filter((path) => !path.includes("node_modules")),

@@ -1,0 +1,1 @@
+import"./chunk.js";async function c({clock:s,sleep:l},r,t,i,m,n){let e=`${Math.random()} `;try{for(let o=!1;;){let a=i.getItem(t)??"";if(o&&a.startsWith(e))break;let f=+a.split(" ")[1]-s(r);(o=!(f>0&&f<=1e4))&&i.setItem(t,e+(s(r)+1e4)),await l((o?200:50)*(1+Math.random()/2),m)}await n()}finally{try{i.getItem(t)?.startsWith(e)&&i.removeItem(t)}catch{}}}export{c as lease};
