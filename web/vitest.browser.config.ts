@@ -3,9 +3,9 @@ import { defineConfig } from "vitest/config";
 /** Tests in a real Chromium, one after the other. */
 export default defineConfig({
   test: {
-    include: ["browser/*.test.ts"],
+    include: ["browser/**/*.test.ts"],
     environment: "node",
-    globalSetup: "browser/setup.ts",
+    globalSetup: ["browser/setup.ts", "browser/taskboard/setup.ts"],
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { include: ["packages/*/test/**/*.test.{ts,tsx}"], environment: "node" },
+  test: { include: ["{packages/*,taskboard}/test/**/*.test.{ts,tsx}"], environment: "node" },
 });

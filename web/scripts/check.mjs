@@ -40,7 +40,7 @@ async function package_() {
   await step("page", () => run(process.execPath, [`${web}/taskboard/build.mjs`, "--check"]).then(lastLine));
   await step("types", async () => {
     for (const project of ["test", "compat"]) await bin("tsc", "-p", `${client}/tsconfig.${project}.json`);
-    await bin("tsc", "-p", `${web}/browser`);
+    for (const folder of ["browser", "taskboard"]) await bin("tsc", "-p", `${web}/${folder}`);
     return "sources and tests are strict";
   });
   await step("build", () => run("npm", ["run", "build", "--silent", "--workspace", "@holdfast/client"]).then(() => "dist is built"));

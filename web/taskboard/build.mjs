@@ -2,16 +2,17 @@
 // The files have fixed names and are committed, so that `go run` needs no Node.
 // manifest.json has the hashes of all that they were made of, which a Go test
 // compares, and of themselves. With --check nothing is written: what is there
-// must be what would be written.
+// must be what would be written. With --out DIR it goes there.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
-const out = join(root, "examples/taskboard/page");
+const flag = process.argv.indexOf("--out");
+const out = flag > 0 ? resolve(process.argv[flag + 1]) : join(root, "examples/taskboard/page");
 const check = process.argv.includes("--check");
 const inputs = ({ path }) => Object.keys(metafile.outputs[relative(root, path)].inputs).join();
 
