@@ -134,20 +134,37 @@ func (l *link) due() {
 			l.tooLate()
 		}
 	case stageWarn:
-		conns := append([]*Conn(nil), l.conns...)
-		n := notice{name: "auth:expiring", expiry: expiryOf(l.identity), reason: "expiry"}
-		f.stage = stageExpire
-		f.set(l, time.Until(f.deadline))
 		l.mu.Unlock()
-		for _, c := range conns {
-			c.notify(n)
-		}
+		l.warn()
 	case stageExpire:
 		code := f.code
 		l.mu.Unlock()
 		l.end(code.New())
 	default:
 		l.mu.Unlock()
+	}
+}
+
+// warn tells the client that its credential ends. It holds swap until that is
+// sent: a refresh is either before it, and moved the timer, or after it, and
+// so is its answer. A warning behind the answer would make the client refresh
+// once more.
+func (l *link) warn() {
+	l.swap.Lock()
+	defer l.swap.Unlock()
+	l.mu.Lock()
+	f := &l.life
+	if f.stage != stageWarn || time.Until(f.at) > 0 {
+		l.mu.Unlock()
+		return
+	}
+	conns := append([]*Conn(nil), l.conns...)
+	n := notice{name: "auth:expiring", expiry: expiryOf(l.identity), reason: "expiry"}
+	f.stage = stageExpire
+	f.set(l, time.Until(f.deadline))
+	l.mu.Unlock()
+	for _, c := range conns {
+		c.notify(n)
 	}
 }
 

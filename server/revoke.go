@@ -148,25 +148,40 @@ type Reloader interface {
 }
 
 // stale gives the connection staleGrace for a refresh, and the rights that
-// are known already at once.
+// are known already at once. id is the identity that is out of date.
 func (l *link) stale(ctx context.Context, id *holdfast.Identity) {
+	fresh := id
 	if r, ok := l.srv.cfg.Authenticator.(Reloader); ok {
-		fresh, err := reload(ctx, r, id)
+		known, err := reload(ctx, r, id)
 		if err != nil {
 			l.srv.log.Warn("permissions could not be reloaded", "connection", l.id, "err", err)
 		} else {
-			l.reloaded(id, fresh)
+			fresh = known
 		}
 	}
+	l.outdate(id, fresh)
+}
+
+// outdate gives the connection the rights of fresh and asks for a refresh of
+// old, unless one was quicker: whoever puts an identity in place looks it up in
+// the ledger afterwards. As with warn, what is said comes before the answer to
+// a later refresh.
+func (l *link) outdate(old, fresh *holdfast.Identity) {
+	l.swap.Lock()
+	defer l.swap.Unlock()
 	l.mu.Lock()
-	if l.ended || l.identity == nil {
+	if l.ended || l.identity != old {
 		l.mu.Unlock()
 		return
 	}
+	l.identity = fresh
 	l.life.shorten(l, time.Now().Add(staleGrace), holdfast.PermissionVersionStale)
 	conns := append([]*Conn(nil), l.conns...)
 	n := notice{name: "auth:expiring", expiry: expiryAt(l.life.deadline), reason: "permissions"}
 	l.mu.Unlock()
+	if fresh != old {
+		apply(conns, fresh)
+	}
 	for _, c := range conns {
 		c.notify(n)
 	}
@@ -184,21 +199,6 @@ func reload(ctx context.Context, r Reloader, id *holdfast.Identity) (fresh *hold
 		err = errors.New("server: Reload returned no identity")
 	}
 	return fresh, err
-}
-
-// reloaded gives the connection new permissions, unless a refresh was quicker.
-func (l *link) reloaded(old, fresh *holdfast.Identity) {
-	l.swap.Lock()
-	defer l.swap.Unlock()
-	l.mu.Lock()
-	if l.ended || l.identity != old {
-		l.mu.Unlock()
-		return
-	}
-	l.identity = fresh
-	conns := append([]*Conn(nil), l.conns...)
-	l.mu.Unlock()
-	apply(conns, fresh)
 }
 
 // all returns the links of this moment.

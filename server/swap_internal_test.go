@@ -29,7 +29,7 @@ func TestRefreshAndReloadAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown(t.Context())
-	l := &link{srv: s}
+	l := &link{srv: s, proto: socketIO{}, eio: &overheard{}}
 	l.ctx, l.cancel = context.WithCancel(t.Context())
 	defer l.cancel()
 	l.identity = &holdfast.Identity{User: "a"}
@@ -43,12 +43,13 @@ func TestRefreshAndReloadAtOnce(t *testing.T) {
 		s.lines.add()
 		defer c.leave(nil)
 		c.setIdentity(l.identity)
+		c.open.Store(true)
 		l.conns = append(l.conns, c)
 	}
 	for round := range 2000 {
 		old := l.identity
 		var both sync.WaitGroup
-		both.Go(func() { l.reloaded(old, &holdfast.Identity{User: "a", Name: "reloaded"}) })
+		both.Go(func() { l.outdate(old, &holdfast.Identity{User: "a", Name: "reloaded"}) })
 		both.Go(func() { l.adopt(&holdfast.Identity{User: "a", Name: "refreshed", Expires: time.Now().Add(time.Hour)}) })
 		both.Wait()
 		for _, c := range l.conns {
