@@ -84,13 +84,16 @@ func (c *conn) expiring(args socketio.Args) {
 	if args.Decode(0, &e) != nil {
 		return
 	}
-	reason := holdfast.TokenExpired.New()
-	if strings.HasPrefix(e.Reason, "permission") {
-		reason = holdfast.PermissionVersionStale.New()
-	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.refreshLocked(reason)
+	switch {
+	case strings.HasPrefix(e.Reason, "permission"):
+		c.refreshLocked(holdfast.PermissionVersionStale.New())
+	case e.ExpiresAt != 0 && c.session != nil && e.ExpiresAt < c.session.ExpiresAt:
+		// It is about a token that has been replaced since it was sent.
+	default:
+		c.refreshLocked(holdfast.TokenExpired.New())
+	}
 }
 
 // refreshLocked starts to renew the token in band, unless that is under way or

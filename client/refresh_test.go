@@ -21,8 +21,8 @@ func expire(asked *list[string], answers ...string) func(p *peer) {
 	return func(p *peer) {
 		p.admitAs("ann")
 		asked.add(p.auth)
-		p.send(`42["auth:expiring",{"expiresAt":1,"expiresIn":10,"reason":"expiry"}]`)
-		p.send(`42["auth:expiring",{"expiresAt":1,"expiresIn":9,"reason":"expiry"}]`) // once is enough
+		p.send(`42["auth:expiring",{"expiresAt":946684860000,"expiresIn":10,"reason":"expiry"}]`)
+		p.send(`42["auth:expiring",{"expiresAt":946684860000,"expiresIn":9,"reason":"expiry"}]`) // once is enough
 		for _, a := range answers {
 			id, name, arg := p.event()
 			asked.add(fmt.Sprintf("%s %s", name, arg))
@@ -52,7 +52,7 @@ func TestL40RefreshInBand(t *testing.T) {
 		if want := `[{"token":"t0"} auth:refresh {"token":"t1"}]`; asked.String() != want {
 			t.Errorf("server saw %v, want %v", &asked, want)
 		}
-		if want := "[ann c1 true false {1 10 expiry} {1 9 expiry}]"; got.String() != want {
+		if want := "[ann c1 true false {946684860000 10 expiry} {946684860000 9 expiry}]"; got.String() != want {
 			t.Errorf("handlers saw %v", &got)
 		}
 		if !slices.Equal(src.refusals(), []holdfast.Code{holdfast.TokenExpired}) || f.connections() != 1 {
@@ -68,6 +68,43 @@ func TestL40RefreshInBand(t *testing.T) {
 		}
 		if !(Session{}).ExpiryTime().IsZero() {
 			t.Error("zero is never")
+		}
+	})
+}
+
+// L40: a warning that comes after the answer to a refresh, and is about the
+// token before it, asks for nothing any more. One without a time does.
+func TestL40OutdatedWarning(t *testing.T) {
+	var asked list[string]
+	src := &source{}
+	bubble(t, func(p *peer) {
+		p.admitAs("ann") // until …860000
+		answer := func() {
+			id, name, arg := p.event()
+			asked.add(fmt.Sprintf("%s %s", name, arg))
+			p.send("43%s[%s]", id, refreshed) // until …920000
+		}
+		p.send(`42["auth:expiring",{"expiresAt":946684860000,"expiresIn":10,"reason":"expiry"}]`)
+		answer()
+		p.sleep(time.Second) // the client has taken the answer
+		p.send(`42["auth:expiring",{"expiresAt":946684860000,"expiresIn":9,"reason":"expiry"}]`)
+		p.sleep(time.Second)
+		asked.add(fmt.Sprint("renewals: ", len(src.refusals())))
+		p.send(`42["auth:expiring",{"expiresAt":946684920000,"expiresIn":9,"reason":"expiry"}]`)
+		answer()
+		p.sleep(time.Second)
+		p.send(`42["auth:expiring",{"expiresAt":946684830000,"expiresIn":30,"reason":"permissions"}]`)
+		answer()
+		p.sleep(time.Second)
+		p.send(`42["auth:expiring",{"reason":"expiry"}]`)
+		answer()
+		p.idle()
+	}, func(t *testing.T, f *fake) {
+		f.connect(Config{Source: src})
+		time.Sleep(10 * time.Second)
+		want := `[auth:refresh {"token":"t1"} renewals: 1 auth:refresh {"token":"t2"} auth:refresh {"token":"t3"} auth:refresh {"token":"t4"}]`
+		if asked.String() != want {
+			t.Errorf("server saw %v, want %v", &asked, want)
 		}
 	})
 }
@@ -163,7 +200,7 @@ func TestL20RightsChangeDuringRefresh(t *testing.T) {
 	bubble(t, func(p *peer) {
 		p.admitAs("ann")
 		asked.add(p.auth)
-		p.send(`42["auth:expiring",{"expiresAt":1,"expiresIn":10,"reason":"expiry"}]`)
+		p.send(`42["auth:expiring",{"expiresAt":946684860000,"expiresIn":10,"reason":"expiry"}]`)
 		id, name, arg := p.event()
 		asked.add(fmt.Sprintf("%s %s", name, arg))
 		for range 2 { // once is enough
