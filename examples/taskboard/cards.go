@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -48,10 +49,29 @@ func (t *tx) listOf(board, list string) (List, error) {
 	return l, err
 }
 
+// newID returns the id for what is made in a table ("cards" or "lists"): the
+// one that its maker chose, so as to write more about it before the server has
+// seen it, or else a new one.
+func (t *tx) newID(table, chosen string) (string, error) {
+	if chosen == "" {
+		return rand.Text(), nil
+	}
+	strange := func(r rune) bool { return (r < '0' || r > '9') && (r < 'A' || r > 'Z') }
+	if len(chosen) != idLength || strings.ContainsFunc(chosen, strange) {
+		return "", holdfast.Errorf(holdfast.InvalidArgument, "A new id is %d digits and capital letters, as a ULID is", idLength)
+	}
+	n, _, err := one(t.ctx, t.Tx, scanInt, "SELECT count(*) FROM "+table+" WHERE id = ?", chosen)
+	if err == nil && n > 0 {
+		err = holdfast.Errorf(holdfast.Conflict, "This id is taken")
+	}
+	return chosen, err
+}
+
 // newCard is a card to be made. Before and After say where; without either,
 // or if neither is in the list, it is at the end.
 type newCard struct {
 	Board  string `json:"board"`
+	Card   string `json:"card"` // its id; "": a new one
 	List   string `json:"list"`
 	Title  string `json:"title"`
 	Text   string `json:"text"`
@@ -77,7 +97,11 @@ func (t *tx) createCard(in newCard) (any, error) {
 	if err := t.roomInList(in.List); err != nil {
 		return nil, err
 	}
-	c := Card{ID: rand.Text(), List: in.List, Title: title, Text: in.Text, Color: in.Color,
+	id, err := t.newID("cards", in.Card)
+	if err != nil {
+		return nil, err
+	}
+	c := Card{ID: id, List: in.List, Title: title, Text: in.Text, Color: in.Color,
 		Version: 1, Author: t.by.ID, Created: t.now, Updated: t.now}
 	var keys map[string]string
 	if c.Key, keys, err = t.place("cards", "list", in.List, c.ID, in.Before, in.After); err != nil {
@@ -95,16 +119,43 @@ func (t *tx) roomInList(list string) error {
 	return t.count(maxPerList, "cards in the list", "SELECT count(*) FROM cards WHERE list = ?", list)
 }
 
-// cardEdit changes what of a card is not nil. Version, if it is not 0, is what
-// the caller has seen.
+// seenCard is what a caller has seen of a card, as far as it matters to what
+// he writes; what is nil does not. Unlike a version it holds for writes that
+// wait in a queue behind others of the same caller.
+type seenCard struct {
+	Title *string `json:"title"`
+	Text  *string `json:"text"`
+	Color *string `json:"color"`
+	Done  *bool   `json:"done"`
+}
+
+// is reports whether c is still as it was seen.
+func (s seenCard) is(c Card) bool {
+	return same(s.Title, c.Title) && same(s.Text, c.Text) && same(s.Color, c.Color) && same(s.Done, c.Done)
+}
+
+func same[T comparable](seen *T, now T) bool { return seen == nil || *seen == now }
+
+// current refuses a write whose caller has seen another version, if it is not
+// 0, or another content.
+func (c Card) current(version int64, was seenCard) error {
+	if version != 0 && version != c.Version || !was.is(c) {
+		return conflict(c, "card")
+	}
+	return nil
+}
+
+// cardEdit changes what of a card is not nil. Version, if it is not 0, and Was
+// are what the caller has seen.
 type cardEdit struct {
-	Board   string  `json:"board"`
-	Card    string  `json:"card"`
-	Version int64   `json:"version"`
-	Title   *string `json:"title"`
-	Text    *string `json:"text"`
-	Color   *string `json:"color"`
-	Done    *bool   `json:"done"`
+	Board   string   `json:"board"`
+	Card    string   `json:"card"`
+	Version int64    `json:"version"`
+	Was     seenCard `json:"was"`
+	Title   *string  `json:"title"`
+	Text    *string  `json:"text"`
+	Color   *string  `json:"color"`
+	Done    *bool    `json:"done"`
 }
 
 // apply changes c, or says what is wrong with the edit.
@@ -134,8 +185,8 @@ func (t *tx) updateCard(in cardEdit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Version != 0 && in.Version != c.Version {
-		return nil, conflict(c, "card")
+	if err := c.current(in.Version, in.Was); err != nil {
+		return nil, err
 	}
 	if err := in.apply(&c); err != nil {
 		return nil, err
@@ -191,11 +242,12 @@ func (t *tx) moveCard(in cardMove) (any, error) {
 	return t.tell(in.Board, "task_moved", Change{Card: &c, From: from, Keys: keys})
 }
 
-// cardRef names a card. Version is as with cardEdit.
+// cardRef names a card. Version and Was are as with cardEdit.
 type cardRef struct {
-	Board   string `json:"board"`
-	Card    string `json:"card"`
-	Version int64  `json:"version"`
+	Board   string   `json:"board"`
+	Card    string   `json:"card"`
+	Version int64    `json:"version"`
+	Was     seenCard `json:"was"`
 }
 
 func (t *tx) deleteCard(in cardRef) (any, error) {
@@ -206,8 +258,8 @@ func (t *tx) deleteCard(in cardRef) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Version != 0 && in.Version != c.Version {
-		return nil, conflict(c, "card")
+	if err := c.current(in.Version, in.Was); err != nil {
+		return nil, err
 	}
 	if _, err := t.exec("DELETE FROM cards WHERE id = ?", c.ID); err != nil {
 		return nil, err

@@ -1,10 +1,9 @@
 package main
 
-import "crypto/rand"
-
 // newList is a list to be made. Before and After are lists, as with newCard.
 type newList struct {
 	Board  string `json:"board"`
+	List   string `json:"list"` // its id; "": a new one
 	Title  string `json:"title"`
 	Before string `json:"before"`
 	After  string `json:"after"`
@@ -21,7 +20,11 @@ func (t *tx) createList(in newList) (any, error) {
 	if err := t.count(maxLists, "lists", "SELECT count(*) FROM lists WHERE board = ?", in.Board); err != nil {
 		return nil, err
 	}
-	l := List{ID: rand.Text(), Title: title, Version: 1}
+	id, err := t.newID("lists", in.List)
+	if err != nil {
+		return nil, err
+	}
+	l := List{ID: id, Title: title, Version: 1}
 	var keys map[string]string
 	if l.Key, keys, err = t.place("lists", "board", in.Board, l.ID, in.Before, in.After); err != nil {
 		return nil, err

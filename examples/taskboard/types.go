@@ -20,6 +20,7 @@ const (
 	maxTitle    = 200
 	maxCardText = 4000
 	maxBody     = 32 << 10 // of a request
+	idLength    = 26       // of the ids that makers of cards and lists choose
 )
 
 // Role is what somebody may do on a board.
