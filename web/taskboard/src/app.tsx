@@ -2,7 +2,7 @@ import { AuthGuard, RealtimeProvider, useAuth } from "@holdfast/client/react";
 import { useMemo, type ReactNode } from "react";
 import { Devices, Join, Lock, Security, SignIn, UserMenu } from "./account/index.js";
 import { BoardPage, Boards } from "./board/index.js";
-import { ConnectionLight, Happenings, Terminal } from "./live/index.js";
+import { ConnectionLight, Happenings, LiveProvider, Terminal } from "./live/index.js";
 import type { Client } from "./client.js";
 import { href, parse, useHash, type Route } from "./router.js";
 
@@ -10,7 +10,9 @@ import { href, parse, useHash, type Route } from "./router.js";
 export function App({ client }: { client: Client }) {
   return (
     <RealtimeProvider client={client}>
-      <Gate />
+      <LiveProvider client={client}>
+        <Gate />
+      </LiveProvider>
     </RealtimeProvider>
   );
 }

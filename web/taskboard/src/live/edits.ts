@@ -1,0 +1,77 @@
+import type { QueueItem, RealtimeSocket } from "@holdfast/client";
+import type { Told } from "./story.js";
+import { count, reason } from "./words.js";
+
+interface Waiting {
+  /** It was told that it waits. */
+  told: boolean;
+  /** Events of the room that it led to. */
+  events: number;
+}
+
+/** Tells of the queue: of edits that wait, are sent, or are refused. Those that go out at once are no news. */
+export function watchQueue(socket: RealtimeSocket<any>, say: (told: Told) => void) {
+  const waiting = new Map<string, Waiting>();
+  let queue: readonly QueueItem[] = [];
+
+  const waits = () => {
+    const news = [...waiting.values()].filter((edit) => !edit.told);
+    if (!news.length || socket.state.connected) return;
+    for (const edit of news) edit.told = true;
+    say({
+      kind: "queued", tone: "warn", title: `${count(waiting.size, "edit")} ${waiting.size === 1 ? "waits" : "wait"} for the network`,
+      why: "Kept in this browser's database, in order. Even if you close the page, it is sent when you are back.",
+    });
+  };
+
+  const changed = () => {
+    const { queued, dead } = socket;
+    if (queued === queue) return;
+    queue = queued;
+    const there = new Set(queued.map((item) => item.id));
+    for (const { id } of queued) if (!waiting.has(id)) waiting.set(id, { told: false, events: 0 });
+    const gone = [...waiting].filter(([id]) => !there.has(id));
+    for (const [id] of gone) waiting.delete(id);
+    const refused = new Set(dead.map(({ item }) => item.id));
+    const sent = gone.filter(([id, edit]) => edit.told && !refused.has(id)).map(([, edit]) => edit);
+    if (sent.length) sentOnes(sent);
+    waits();
+  };
+
+  let late: Waiting[] = [];
+  const sentOnes = (sent: Waiting[]) => {
+    late.push(...sent);
+    if (waiting.size && [...waiting.values()].some((edit) => edit.told)) return; // the rest of them are just going out
+    const all = late;
+    late = [];
+    const once = all.every((edit) => edit.events === 1);
+    say({
+      kind: "sent", tone: "good", alone: true, said: true,
+      title: `${count(all.length, "edit")} sent${once ? `, ${all.length === 1 ? "" : "each "}applied once` : ""}`,
+      why: "Each edit carries an id of its own. However often it must be sent, the server gives it its effect once.",
+    });
+  };
+
+  return {
+    /** An event of a room has the id of a write. */
+    seen(id: string) {
+      const edit = waiting.get(id);
+      if (edit) edit.events++;
+    },
+    /** The connection is gone: what was just being sent waits. */
+    lost: waits,
+    start() {
+      const offs = [
+        socket.subscribeQueue(changed),
+        socket.onDead(({ error }) =>
+          say({
+            kind: "dead", alone: true, said: true, tone: "bad", title: "The server refused an edit",
+            why: `${reason(error)} The board shows what is so at the server.`,
+          }),
+        ),
+      ];
+      changed();
+      return () => offs.forEach((off) => off());
+    },
+  };
+}

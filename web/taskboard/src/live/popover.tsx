@@ -1,0 +1,55 @@
+import { useId, useRef, useState, type ReactNode, type ToggleEvent } from "react";
+
+/**
+ * A button that shows a panel, by the browser's own popover: Escape and a click
+ * elsewhere close it, and focus comes back. What is in it is made when it opens.
+ */
+export function Popover({
+  label,
+  name,
+  className = "",
+  button,
+  children,
+}: {
+  /** What the panel is called. */
+  label: string;
+  /** What the button is called, where its content does not say it. */
+  name?: string | undefined;
+  className?: string;
+  button: ReactNode;
+  children: () => ReactNode;
+}) {
+  const id = useId();
+  const opener = useRef<HTMLButtonElement>(null);
+  const panel = useRef<HTMLDivElement>(null);
+  const [open, setOpen] = useState(false);
+
+  // The panel is in the browser's top layer, where no parent's box is known: it is put below its button.
+  const place = (event: ToggleEvent<HTMLDivElement>) => {
+    if (event.newState !== "open") return;
+    const { bottom, right } = opener.current!.getBoundingClientRect();
+    const { style } = panel.current!;
+    style.top = `${bottom + 6}px`;
+    style.right = `${Math.max(8, document.documentElement.clientWidth - right)}px`;
+  };
+
+  return (
+    <>
+      <button ref={opener} type="button" className={`popover-button ${className}`} popoverTarget={id} aria-expanded={open} aria-label={name}>
+        {button}
+      </button>
+      <div
+        ref={panel}
+        id={id}
+        popover="auto"
+        role="dialog"
+        aria-label={label}
+        className="popover"
+        onBeforeToggle={place}
+        onToggle={(event) => setOpen(event.newState === "open")}
+      >
+        {open && children()}
+      </div>
+    </>
+  );
+}
