@@ -1,7 +1,7 @@
 import { AuthManager } from "./auth/manager.js";
 import { sourceOf } from "./auth/source.js";
 import { local } from "./errors.js";
-import { createHttp } from "./http/http.js";
+import { createHttp } from "./http/own.js";
 import { createSocket } from "./socket/socket.js";
 import type {
   AuthConfig,
@@ -17,7 +17,7 @@ export { AuthManager } from "./auth/manager.js";
 export type { AuthSnapshot, AuthSurroundings } from "./auth/manager.js";
 export { HoldfastError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
-export type { OwnCall } from "./http/http.js";
+export type { OwnCall } from "./http/own.js";
 export type { Code, Action } from "./codes.js";
 export type * from "./platform.js";
 export type * from "./types.js";
@@ -71,7 +71,16 @@ export function createRealtimeClient<E extends EventMap = EventMap>(
   });
   const manager = authToken || auth === false ? undefined : new AuthManager(auth, { platform, own: calls.own });
   source = authToken ? sourceOf(authToken) : manager;
-  const socket = createSocket({ url, config: config.socket ?? {}, source, platform: platform ?? {}, withCredentials });
+  const socket = createSocket({
+    url() {
+      calls.load().catch(() => {}); // while it connects: a page that is open for long may not find that code later
+      return url();
+    },
+    config: config.socket ?? {},
+    source,
+    platform: platform ?? {},
+    withCredentials,
+  });
   return {
     http: calls,
     socket: socket as RealtimeSocket<E>,

@@ -1,14 +1,15 @@
 import { sleep, until, within } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
 import { actionOf, HoldfastError, local, signedOut } from "../errors.js";
-import { createHttp } from "../http/http.js";
+import { createHttp } from "../http/own.js";
 import type { StorageLike } from "../platform.js";
+import { parse } from "../refusal.js";
 import { clock, part, random } from "../surroundings.js";
 import type { AuthConfig, AuthEvents, Source, Tokens } from "../types.js";
 import { locked } from "./lock.js";
 import type { AuthManager, AuthSnapshot, AuthSurroundings } from "./manager.js";
 import { joins, permits } from "./rights.js";
-import { checked, claims, makeSession, parse, sameLogin, type Session } from "./session.js";
+import { checked, claims, makeSession, sameLogin, type Session } from "./session.js";
 import { openTabs, type Message, type Tabs } from "./tabs.js";
 
 /** A refresh under way. */

@@ -1,4 +1,4 @@
-import type { OwnCall } from "../http/http.js";
+import type { OwnCall } from "../http/own.js";
 import type { Platform } from "../platform.js";
 import type { AuthConfig, AuthEvents, TokenSource, Tokens, Unsubscribe, User } from "../types.js";
 import { manage } from "./manage.js";

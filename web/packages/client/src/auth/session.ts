@@ -61,15 +61,6 @@ export function makeSession(t: Tokens, now: number, old?: Session, date = NaN): 
   });
 }
 
-/** What a text says; undefined for what is no JSON. */
-export function parse(text: string): any {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return;
-  }
-}
-
 /** The session, if it is one: others may write to storages and channels, too. */
 export function checked(s: any): Session | undefined {
   const kinds = s?.access && [s.access, s.refresh ?? "", s.user ?? {}, s.receivedAt, s.lifetimeMs ?? 0].map((v) => typeof v);

@@ -1,6 +1,7 @@
 import type { Channel, Platform, StorageLike } from "../platform.js";
+import { parse } from "../refusal.js";
 import { listen, part, wakes } from "../surroundings.js";
-import { parse, type Session } from "./session.js";
+import type { Session } from "./session.js";
 
 /** What one tab tells the others. */
 export interface Message {

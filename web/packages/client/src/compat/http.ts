@@ -1,5 +1,6 @@
 import { HoldfastError } from "../errors.js";
-import { createHttp } from "../http/http.js";
+import { openHttp } from "../http/http.js";
+import { kit } from "../http/own.js";
 import { part } from "../surroundings.js";
 import { sourceOf, type RefreshManager } from "./refresh.js";
 import type { TokenManager } from "./token.js";
@@ -119,12 +120,12 @@ export class HttpClient {
       if (guard) headers.set(this.#csrf.headerName ?? "X-CSRF-Token", guard);
     }
     for (const [name, value] of Object.entries(options.headers ?? {})) headers.set(name, value);
-    const core = createHttp({
+    const core = openHttp({
       url: () => this.#base,
       config: { timeout: 300_000 },
       withCredentials: credentials ? credentials === "include" : this.#withCredentials,
       source: () => (token ? source : undefined),
-    });
+    }, kit);
     const response = await core.fetch(url.href, {
       method,
       headers,

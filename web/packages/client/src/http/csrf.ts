@@ -1,10 +1,13 @@
-import { until } from "../abort.js";
-import { local } from "../errors.js";
 import type { CsrfConfig } from "../types.js";
-import type { OwnCall } from "./http.js";
+import type { kit, OwnCall } from "./own.js";
 
 /** A CSRF token, got when it is first needed (docs/protocol.md §3). */
-export function createCsrf(config: CsrfConfig, own: OwnCall, cookies: () => string | undefined) {
+export function createCsrf(
+  config: CsrfConfig,
+  own: OwnCall,
+  cookies: () => string | undefined,
+  { local, until }: Pick<typeof kit, "local" | "until">,
+) {
   const { endpoint = "/api/auth/csrf", headerName: header = "X-CSRF-Token", cookieName = "csrf-token" } = config;
   let token: string | undefined;
   let loading: Promise<string> | undefined;

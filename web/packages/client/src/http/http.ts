@@ -1,38 +1,7 @@
-import { reason, sleep, within } from "../abort.js";
-import { local, signedOut } from "../errors.js";
-import type { Platform } from "../platform.js";
-import { clock, part, random } from "../surroundings.js";
-import type { CsrfConfig, HttpClient, HttpConfig, RequestOptions, TokenSource } from "../types.js";
+import type { Code } from "../codes.js";
+import type { RequestOptions } from "../types.js";
 import { createCsrf } from "./csrf.js";
-import { refusal } from "./refusal.js";
-
-/** What HTTP calls are made with. Nothing of it is used before the first call. */
-export interface HttpDeps {
-  /** The server's address, asked for at each call. */
-  url: () => string;
-  config?: HttpConfig | undefined;
-  /** Asked at each call: the source may itself need this client. */
-  source?: (() => TokenSource | undefined) | undefined;
-  csrf?: boolean | CsrfConfig | undefined;
-  withCredentials?: boolean | undefined;
-  platform?: Platform | undefined;
-}
-
-/**
- * A call of the client itself, to a path of its server, whatever `baseUrl` and
- * hooks are. `body` is the answer's, read. Errors are strict: see `refusal`.
- */
-export type OwnCall = (
-  method: string,
-  path: string,
-  body?: unknown,
-  token?: string,
-  signal?: AbortSignal,
-) => Promise<{ res: Response; body: any }>;
-
-export interface Http extends HttpClient {
-  own: OwnCall;
-}
+import type { Http, HttpDeps, kit, OwnCall } from "./own.js";
 
 interface Call {
   method: string;
@@ -49,32 +18,44 @@ interface Call {
 const auth = "Authorization";
 const json = "application/json";
 
-/** A path after a base; a URL is taken as it is. */
-const join = (base: string, path: string) =>
-  /^https?:\/\//i.test(path) ? path : base.replace(/\/+$/, "") + path.replace(/^\/*(?=.)/s, "/");
-
 const kind = (body: unknown) => Object.prototype.toString.call(body).slice(8, -1);
 const streams = (body: unknown) => kind(body) === "ReadableStream";
 
-/** Makes an HTTP client. Nothing is called yet. */
-export function createHttp({ url: home, config = {}, source, csrf, withCredentials, platform }: HttpDeps): Http {
-  const base = () => new URL(config.baseUrl ?? "", home()).href;
-  const timeouts = config.timeout || 30_000;
-  const guard = csrf && createCsrf(csrf === true ? {} : csrf, own, () => part(platform, "cookie")?.());
+/** For answers that name no code: a proxy's, or another server's. */
+const byStatus: Record<number, Code> = {
+  401: "UNAUTHENTICATED",
+  403: "FORBIDDEN",
+  404: "NOT_FOUND",
+  408: "INTERNAL", // as 425, worth another try
+  409: "CONFLICT",
+  413: "MESSAGE_TOO_LARGE",
+  425: "INTERNAL",
+  429: "RATE_LIMITED",
+  503: "GOING_AWAY",
+};
 
-  /** What the network says, or the signal where that has ended it. */
-  const reached = <T>(promise: Promise<T>, signal: AbortSignal) =>
-    promise.catch((cause) => {
-      throw signal.aborted ? reason(signal) : local("NETWORK", "No answer", undefined, cause);
-    });
+/** What a status means without a code. */
+export const codeOf = (status: number): Code =>
+  byStatus[status] ?? (status < 400 || status > 499 ? "INTERNAL" : "INVALID_ARGUMENT");
+
+/** Makes the HTTP client itself. This module is loaded by the first call. */
+export function openHttp(
+  deps: HttpDeps,
+  { answered, clock, dispatch, join, local, part, random, reached, signedOut, sleep, timeoutOf, until, within }: typeof kit,
+): Omit<Http, "load"> {
+  const { url: home, config = {}, source, csrf, platform } = deps;
+  const base = () => new URL(config.baseUrl ?? "", home()).href;
+  const timeouts = timeoutOf(deps);
+  const guard =
+    csrf && createCsrf(csrf === true ? {} : csrf, own, () => part(platform, "cookie")?.(), { local, until });
 
   const refused = (res: Response, text: string, call: Call) =>
-    refusal(res, text, `${call.method} ${new URL(call.url).pathname}`, clock(platform), call.own);
+    answered(res, text, `${call.method} ${new URL(call.url).pathname}`, clock(platform), call.own ? undefined : codeOf);
 
   /** The answer that stands, after all retries. */
   async function send(call: Call): Promise<Response> {
     const { method, url, init, signal, own } = call;
-    const { onRequest, onResponse, headers: extra } = config;
+    const { onRequest, onResponse } = config;
     const tokens = call.anonymous ? undefined : source?.();
     const deadline = clock(platform) + call.timeout;
     const stream = streams(init.body);
@@ -82,17 +63,13 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
     let renewed = false;
     let mismatched = false;
     for (let tries = 0; ; tries++) {
-      const first = { ...init, method, signal, ...(stream && { duplex: "half" }) };
+      const first = { ...init, method, ...(stream && { duplex: "half" }) };
       let req: Request | undefined;
-      if (onRequest && !own) req = (await onRequest((req = new Request(url, first)))) || req;
-      const headers = new Headers((req ?? init).headers);
-      const to = new URL(req?.url ?? url).origin;
-      // The hook may have changed where it goes: the fence comes after it.
-      const ours = [home(), base(), ...(config.trustedOrigins ?? [])].some((one) => new URL(one).origin === to);
+      if (onRequest && !own) req = (await onRequest((req = new Request(url, { ...first, signal })))) || req;
       let token: string | null | undefined;
-      let sent: string | undefined;
-      if (ours) {
-        for (const name in extra) if (!headers.has(name)) headers.set(name, extra[name]!);
+      let guarded: string | undefined;
+      // The hook may have changed where it goes: the fence comes after it.
+      const { res, sent, ours } = await dispatch(deps, req ?? url, first, signal, async (headers) => {
         if (tokens && !headers.has(auth)) {
           token = await tokens.getAccessToken(signal);
           if (!token) throw signedOut();
@@ -100,23 +77,11 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
           headers.set(auth, "Bearer " + token);
         }
         if (guard && !/^(GET|HEAD|OPTIONS)$/.test(method) && !headers.has(auth))
-          headers.set(guard.header, (sent = await guard.get(signal)));
-      }
-      const fetch = part(platform, "fetch")!;
-      // The constructor keeps of a request what is not said anew.
-      const last = new Request(req ?? url, {
-        ...(!req && first),
-        headers,
-        credentials: !ours ? "omit" : withCredentials ? "include" : (init.credentials ?? "same-origin"),
-        // A redirect to another origin loses its Authorization in `fetch` itself (the standard's HTTP-redirect fetch), and no
-        // cookie of ours is that origin's. Other headers would go along, and a script can't look where a redirect leads:
-        // what carries a CSRF token or the application's headers is not redirected at all, nor what may have a refresh token
-        // in its body.
-        redirect: init.redirect ?? (own || sent || (ours && extra) ? "manual" : "follow"),
+          headers.set(guard.header, (guarded = await guard.get(signal)));
+        return guarded;
       });
-      const res = await reached(fetch(last), signal);
       if (ours && guard) guard.learn(res);
-      if (!own) await onResponse?.(res, last);
+      if (!own) await onResponse?.(res, sent);
 
       if (res.status === 401 && token && !renewed) {
         renewed = true;
@@ -126,9 +91,9 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
           if (e?.final) return res; // the server's own refusal says more
           throw e;
         }
-      } else if (res.status === 403 && sent && !mismatched && (await read(res)).code === "CSRF_MISMATCH") {
+      } else if (res.status === 403 && guarded && !mismatched && (await read(res)).code === "CSRF_MISMATCH") {
         mismatched = true;
-        await (guard as ReturnType<typeof createCsrf>).get(signal, sent);
+        await (guard as ReturnType<typeof createCsrf>).get(signal, guarded);
       } else if (
         res.status === 503 &&
         /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) &&
@@ -168,7 +133,7 @@ export function createHttp({ url: home, config = {}, source, csrf, withCredentia
       const call: Call = {
         method,
         url: url.href,
-        init: { headers, body },
+        init: { headers, body, ...(own && { redirect: "manual" }) },
         signal,
         timeout,
         anonymous: own || options.anonymous,

@@ -1,10 +1,9 @@
 import { reason, sleep, until } from "../abort.js";
 import { Emitter } from "../emitter.js";
 import { actionOf, HoldfastError, local } from "../errors.js";
-import { refusal } from "../http/refusal.js";
 import { clock, part } from "../surroundings.js";
 import { decoder } from "./parser.js";
-import { known, refusalOf, unwrap } from "./refusal.js";
+import { answered, known, refusalOf, unwrap } from "../refusal.js";
 
 /**
  * What the parts that are loaded later are given, as they import nothing of
@@ -15,13 +14,13 @@ export const kit = {
   HoldfastError,
   Emitter,
   actionOf,
+  answered,
   clock,
   decoder,
   known,
   local,
   part,
   reason,
-  refusal,
   refusalOf,
   sleep,
   unwrap,

@@ -5,7 +5,7 @@ import type { EmitOptions, RealtimeSocket } from "../types.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
 import { bad, decoder, encode, type Frame, type Packet } from "./parser.js";
-import { connectError, known, refusal, unwrap } from "./refusal.js";
+import { connectError, known, refusal, unwrap } from "../refusal.js";
 import { openWebSocket, type Wire } from "./wire.js";
 
 /** How a connection, or an attempt at one, ended. */

@@ -10,7 +10,7 @@ const SEPARATOR = "\x1e";
  * WebSocket could be opened twice in a row.
  */
 export function openPolling({ url, platform, credentials, frame, closed }: WireOptions, kit: Kit): Wire {
-  const { actionOf, clock, local, part, refusal } = kit;
+  const { actionOf, answered, clock, local, part } = kit;
   const request = part(platform, "fetch")!;
   const ctl = new AbortController();
   const { signal } = ctl;
@@ -70,7 +70,8 @@ export function openPolling({ url, platform, credentials, frame, closed }: WireO
   // A proxy answers without a code, of which the status says something.
   const refused = async (r: Response) => {
     const body = await r.text();
-    const error = refusal(r, body, "Polling", clock(platform));
+    const { codeOf } = await import("../http/http.js");
+    const error = answered(r, body, "Polling", clock(platform), codeOf);
     end(error, actionOf(error), !new RegExp(`"code"\\s*:\\s*"${error.code}"`).test(body));
   };
 

@@ -17,7 +17,7 @@ import { kit } from "./kit.js";
 import { lateRooms } from "./late.js";
 import { openLink, type Ending, type Link, type Refused } from "./link.js";
 import { encode } from "./parser.js";
-import { unwrap } from "./refusal.js";
+import { unwrap } from "../refusal.js";
 import type { RoomsCore } from "./rooms.js";
 
 /** The time from a `connect` to the end of its attempts. */

@@ -3,7 +3,7 @@ import { actionOf, local, type HoldfastError } from "../errors.js";
 import type { Platform } from "../platform.js";
 import { part } from "../surroundings.js";
 import type { Frame } from "./parser.js";
-import { closeError } from "./refusal.js";
+import { closeError } from "../refusal.js";
 
 /** One connection of a transport, in frames. Neither method throws for a connection that is gone. */
 export interface Wire {
