@@ -40,10 +40,10 @@ const files = new Map(outputFiles.map(({ path, text }) => {
   for (const [name, fixed] of names) text = text.replaceAll(`"./${name}"`, `"./${fixed}"`);
   return [names.get(relative(out, path)), Buffer.from(text)];
 }));
-files.set("index.html", readFileSync(join(here, "index.html")));
+for (const name of ["index.html", "theme.js"]) files.set(name, readFileSync(join(here, name)));
 const sources = [
   ...Object.keys(metafile.inputs).filter((path) => !path.includes("node_modules")),
-  "web/taskboard/build.mjs", "web/taskboard/index.html", "web/package-lock.json",
+  "web/taskboard/build.mjs", "web/taskboard/index.html", "web/taskboard/theme.js", "web/package-lock.json",
 ].sort();
 const byName = (entries) => Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)));
 const manifest = {

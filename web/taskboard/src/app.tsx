@@ -1,6 +1,6 @@
 import { AuthGuard, RealtimeProvider, useAuth } from "@holdfast/client/react";
 import { useMemo, type ReactNode } from "react";
-import { Devices, Join, Lock, Security, SignIn, UserMenu } from "./account/index.js";
+import { Devices, Join, Lock, Security, SignIn, UserMenu, useSignOutReason } from "./account/index.js";
 import { BoardPage, Boards } from "./board/index.js";
 import { ConnectionLight, Happenings, LiveProvider, Terminal } from "./live/index.js";
 import type { Client } from "./client.js";
@@ -20,9 +20,10 @@ export function App({ client }: { client: Client }) {
 /** Whether somebody is signed in is asked first; then one sees the boards, or the way in. */
 function Gate() {
   const { pending } = useAuth();
+  const reason = useSignOutReason();
   if (pending) return <Waiting />;
   return (
-    <AuthGuard fallback={<SignIn />}>
+    <AuthGuard fallback={<SignIn reason={reason} />}>
       <Lock>
         <Shell />
       </Lock>

@@ -9,13 +9,23 @@ const get = (key: string): string | null => {
   }
 };
 
-const set = (key: string, value: string): void => {
+const set = (key: string, value: string | undefined): void => {
   try {
-    localStorage.setItem(key, value);
+    if (value === undefined) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
   } catch {
     // It holds until the page is left.
   }
 };
+
+/** Calls back when another tab has changed one of these settings. */
+export function onOtherTab(what: "locked" | "theme", changed: () => void): () => void {
+  const heard = ({ key }: StorageEvent) => {
+    if (!key || key === `taskboard:${what}`) changed();
+  };
+  addEventListener("storage", heard);
+  return () => removeEventListener("storage", heard);
+}
 
 /** Minutes without activity until the page locks; 0: never. Default 15. */
 export const idleMinutes = (): number => {
@@ -25,6 +35,18 @@ export const idleMinutes = (): number => {
 
 /** Holds from the next load of the page on. */
 export const setIdleMinutes = (minutes: number): void => set("taskboard:idle", String(minutes));
+
+/** The session that is locked in this browser, in all tabs and over a reload. */
+export const lockedSession = (): string | undefined => get("taskboard:locked") ?? undefined;
+
+/** Locks a session, or takes the lock away. */
+export const setLockedSession = (session: string | undefined): void => set("taskboard:locked", session);
+
+/** Somebody has signed in with this browser before, and is likely to have an account. */
+export const isKnown = (): boolean => get("taskboard:known") === "1";
+
+/** Remembers that somebody has signed in. */
+export const setKnown = (): void => set("taskboard:known", "1");
 
 export type Theme = "auto" | "light" | "dark";
 
@@ -40,7 +62,7 @@ export const setTheme = (value: Theme): void => {
   showTheme(value);
 };
 
-/** Shows a theme: the colours of tokens.css follow `color-scheme`. */
+/** Shows a theme: the colours of tokens.css follow `color-scheme`. theme.js has done so before the first paint. */
 export const showTheme = (value: Theme): void => {
   document.documentElement.style.colorScheme = value === "auto" ? "light dark" : value;
 };

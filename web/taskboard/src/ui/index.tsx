@@ -1,20 +1,30 @@
 // Small parts that all of the page is made of.
 import { useEffect, useId, useRef, type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode } from "react";
 
-/** A button. `kind` is how much it weighs; `busy` shows that it works, and keeps its width. */
+/** A button. `kind` is how much it weighs; `busy` shows that it works: it keeps its width, and the focus, and does nothing. */
 export function Button({
   kind = "plain",
   busy = false,
   className = "",
   children,
+  onClick,
   ...rest
 }: ButtonHTMLAttributes<HTMLButtonElement> & { kind?: "plain" | "primary" | "quiet" | "danger"; busy?: boolean }) {
   return (
-    <button type="button" {...rest} className={`button ${kind} ${className}`} aria-busy={busy} disabled={rest.disabled || busy}>
+    <button
+      type="button"
+      {...rest}
+      className={`button ${kind} ${className}`}
+      aria-busy={busy}
+      aria-disabled={busy || undefined}
+      onClick={busy ? stop : onClick}
+    >
       {children}
     </button>
   );
 }
+
+const stop = (event: { preventDefault: () => void }) => event.preventDefault();
 
 /** A labelled input, with a hint and an error that screen readers hear. */
 export function Field({
