@@ -75,7 +75,6 @@ export function WayIn({ way, onWay, onEntry }: Props) {
           error={wrong.email}
         />
         <PasswordField
-          key={way} // password managers look at the field when it appears
           label="Password"
           name="password"
           autoComplete={up ? "new-password" : "current-password webauthn"}

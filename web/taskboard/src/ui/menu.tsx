@@ -3,7 +3,7 @@ import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode 
 /**
  * A button that opens a menu (the menu button of the ARIA practices): arrow
  * keys, Home, End and letters move in it, Escape and a click elsewhere close
- * it, and the focus goes back to the button. `label` names both. `head` stands
+ * it, and the focus goes back to the button. `label` names both, `button` is seen. `head` stands
  * above the entries, and is none of them.
  */
 export function MenuButton({
@@ -67,7 +67,6 @@ export function MenuButton({
         aria-haspopup="menu"
         aria-expanded={!!open}
         aria-controls={open ? `${id}-menu` : undefined}
-        aria-label={label}
         onClick={() => setOpen(open ? false : "first")}
         onKeyDown={(event) => {
           if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
@@ -75,7 +74,10 @@ export function MenuButton({
           setOpen(event.key === "ArrowDown" ? "first" : "last");
         }}
       >
-        {button}
+        <span className="sr">{label}</span>
+        <span aria-hidden="true" className="menu-sign">
+          {button}
+        </span>
       </button>
       {open && (
         <div className="menu">
@@ -142,7 +144,7 @@ export function MenuChoice({ chosen, onSelect, children }: { chosen: boolean; on
 /** Entries that belong together. */
 export function MenuGroup({ label, children, row = false }: { label: string; children: ReactNode; row?: boolean }) {
   return (
-    <div role="group" aria-label={label} className={row ? "menu-group row" : "menu-group"}>
+    <div role="group" aria-label={label} className={row ? "menu-group beside" : "menu-group"}>
       {children}
     </div>
   );
