@@ -61,8 +61,10 @@ export function why(connection: ConnectionState, online: boolean): string {
   return connection.error ? reason(connection.error) : connection.connecting ? "The page is asking the server to let it in." : "";
 }
 
-/** `3.2 s`, `1 min 5 s`, `2 h 3 min`. */
-export function duration(ms: number): string {
+/** `3.2 s`, `1 min 5 s`, `2 h 3 min`, in one line. */
+export const duration = (ms: number): string => spoken(ms).replaceAll(" ", "\u00a0");
+
+function spoken(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
@@ -82,4 +84,4 @@ export function names(all: readonly string[]): string {
 }
 
 /** The time of day, to the second. */
-export const clock = (at: number): string => new Date(at).toLocaleTimeString([], { timeStyle: "medium" });
+export const clock = (at: number): string => new Date(at).toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit", second: "2-digit" });
