@@ -8,8 +8,9 @@
 // queue: Send never blocks, and a peer that does not read is cut off.
 //
 // An idle WebSocket connection costs one goroutine, which waits in the read
-// loop, no buffer on TCP, and one timer. A writer runs only while
-// there is something to write, and joins what waits into one write. Package
+// loop, no buffer on TCP, and one timer. On TCP a few writers, one a processor,
+// write for all connections and never wait for one; a connection has a writer of
+// its own only while its peer is slow. What waits is joined into one write. Package
 // github.com/gobwas/ws upgrades connections and checks headers; the rest of
 // RFC 6455 is here: fragments, UTF-8, sizes, control frames and the close
 // handshake. The one extension is permessage-deflate, where it is configured.

@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -21,7 +23,10 @@ type host struct {
 	ping  *hub.Frame // nil if plain
 	pack  *deflater  // nil without compression
 
-	pool buffers
+	pool     buffers
+	attempts sync.Pool     // of *attempt
+	shards   []shard       // static; they write
+	sockets  atomic.Uint64 // made so far
 
 	// wg counts sessions, goroutines, and requests being answered. It is added
 	// to only under mu before closed is set, or while one is counted already.
@@ -34,6 +39,7 @@ type host struct {
 
 func newHost(cfg EngineConfig) *host {
 	h := &host{cfg: cfg, start: time.Now(), conns: make(map[string]*Conn)}
+	h.shards = newShards(runtime.GOMAXPROCS(0), &h.wg)
 	if cfg.Compression {
 		h.pack = newDeflater(cfg.CompressFrom)
 	}
@@ -54,7 +60,11 @@ func (h *host) Len() int {
 func (h *host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
+	last := len(h.conns) == 0
 	h.mu.Unlock()
+	if last {
+		h.stopShards()
+	}
 	return drainAll(ctx, h.all, &h.wg)
 }
 
@@ -109,8 +119,20 @@ func (h *host) register(c *Conn) bool {
 func (h *host) forget(c *Conn) {
 	h.mu.Lock()
 	delete(h.conns, c.id)
+	last := h.closed && len(h.conns) == 0
 	h.mu.Unlock()
+	if last {
+		h.stopShards()
+	}
 	h.wg.Done()
+}
+
+// stopShards ends the writers. It is called when the host is closed and has no
+// sessions, and so will have none.
+func (h *host) stopShards() {
+	for i := range h.shards {
+		h.shards[i].stop()
+	}
 }
 
 // instant is a time since the start of the host: short to store and to

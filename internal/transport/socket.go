@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net"
+	"syscall"
 
 	"github.com/gobwas/ws"
 
@@ -11,14 +12,18 @@ import (
 
 // socket is a WebSocket after its upgrade.
 type socket struct {
-	conn net.Conn
-	rd   reader    // belongs to the goroutine that reads conn
-	pack *deflater // of permessage-deflate; nil where it was not agreed on
+	conn  net.Conn
+	raw   syscall.RawConn // of conn; nil if it can't be written to without waiting
+	shard *shard          // writes to raw
+	rd    reader          // belongs to the goroutine that reads conn
+	pack  *deflater       // of permessage-deflate; nil where it was not agreed on
 }
 
 // newSocket makes a socket; pack is the host's if compression was agreed on.
 func (h *host) newSocket(conn net.Conn, early []byte, pack *deflater) *socket {
-	s := &socket{conn: conn, pack: pack, rd: reader{src: newSource(conn), pool: &h.pool, limit: h.cfg.MaxPayload, pack: pack}}
+	raw := newRaw(conn)
+	s := &socket{conn: conn, raw: raw, pack: pack, rd: reader{src: newSource(conn, raw), pool: &h.pool, limit: h.cfg.MaxPayload, pack: pack}}
+	s.shard = &h.shards[h.sockets.Add(1)%uint64(len(h.shards))]
 	s.rd.preload(early)
 	return s
 }

@@ -10,15 +10,13 @@ import (
 )
 
 // newSource returns the way to read conn that holds least memory.
-func newSource(conn net.Conn) source {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			s := &rawSource{raw: raw}
-			s.step = s.try
-			return s
-		}
+func newSource(conn net.Conn, raw syscall.RawConn) source {
+	if raw == nil {
+		return &plainSource{conn: conn}
 	}
-	return &plainSource{conn: conn}
+	s := &rawSource{raw: raw}
+	s.step = s.try
+	return s
 }
 
 // rawSource waits for a descriptor to become readable without a buffer, and
@@ -62,6 +60,44 @@ func (s *rawSource) try(fd uintptr) bool {
 			s.err = io.EOF
 		default:
 			s.n = n
+		}
+		return true
+	}
+}
+
+// newRaw returns the way to write to conn without waiting; nil if there is none.
+func newRaw(conn net.Conn) syscall.RawConn {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			return raw
+		}
+	}
+	return nil
+}
+
+// write writes what the socket takes at once, which may be nothing.
+func (a *attempt) write(raw syscall.RawConn, out []byte) (int, error) {
+	a.out, a.n, a.err = out, 0, nil
+	err := raw.Write(a.step)
+	a.out = nil
+	if err == nil {
+		err = a.err
+	}
+	return a.n, err
+}
+
+// try is called by RawConn.Write. It never has it wait.
+func (a *attempt) try(fd uintptr) bool {
+	for {
+		n, err := syscall.Write(int(fd), a.out)
+		switch err {
+		case nil:
+			a.n = n
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+		default:
+			a.err = os.NewSyscallError("write", err)
 		}
 		return true
 	}

@@ -1,20 +1,28 @@
 package transport
 
 import (
+	"bytes"
+
 	"github.com/gobwas/ws"
 
 	"github.com/holdfast-dev/holdfast/hub"
 )
 
 const (
-	// joinFrames bounds the frames of one write, so that the writer's stack
-	// stays small.
+	// joinFrames bounds the frames of one write, so that the stack of a writer
+	// of its own stays small.
 	joinFrames = 64
 	// joinBytes bounds the bytes of one write, but for a frame that is larger.
 	joinBytes = largeBuffer
 	// copyBytes: from here on a frame that goes alone is written without a copy.
 	copyBytes = smallBuffer
 )
+
+// Who writes: a connection whose socket can be written to without waiting is
+// put into a shard, whose one goroutine writes for many; see shard. Where that
+// would have to wait, and for all other sockets, a goroutine of the
+// connection's own does it, for as long as there is something to write.
+// Conn.writing says that one of the two is at it.
 
 // kick sees to it that what is queued, or has to be said, is taken care of: by
 // the poll that waits, or by a writer. mu is held.
@@ -25,40 +33,43 @@ func (c *Conn) kick() {
 		if c.poll != nil {
 			c.poll.rouse()
 		}
-	case c.writing, c.poll != nil && c.poll.writing > 0:
+	case !c.mayWrite():
 	default:
 		c.writing = true
-		c.host.wg.Add(1)
-		go c.write(c.ws)
+		if s := c.ws; s.raw == nil || !s.shard.push(c, s) {
+			c.host.wg.Add(1)
+			go c.write(s)
+		}
 	}
 }
 
-// write runs until there is nothing to write.
+// mayWrite reports whether nobody writes to the WebSocket, which there is. mu
+// is held.
+func (c *Conn) mayWrite() bool {
+	return !c.writing && (c.poll == nil || c.poll.writing == 0)
+}
+
+// write runs until there is nothing to write. It waits for the peer.
 func (c *Conn) write(s *socket) {
 	defer c.host.wg.Done()
 	var frames [joinFrames]*hub.Frame
 	for {
-		batch, control, closing, ok := c.nextWrite(frames[:0])
+		batch, control, closing, ok := c.nextWrite(frames[:0], true)
 		if !ok {
 			return
 		}
 		err := c.writeBatch(s, batch, control)
 		clear(frames[:])
-		if err != nil {
-			c.stopWriting()
-			c.end(lost(err))
-			return
-		}
-		if closing {
-			c.closeWritten(s)
+		if !c.written(s, err, closing) {
 			return
 		}
 	}
 }
 
-// nextWrite returns what goes into the next write. ok is false if there is
-// nothing, and the writer's time is over.
-func (c *Conn) nextWrite(dst []*hub.Frame) (batch []*hub.Frame, control []byte, closing, ok bool) {
+// nextWrite returns what goes into the next write, for which the peer may take
+// its time if waits is set. ok is false if there is nothing, and the writer's
+// time is over.
+func (c *Conn) nextWrite(dst []*hub.Frame, waits bool) (batch []*hub.Frame, control []byte, closing, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pongDue {
@@ -78,46 +89,66 @@ func (c *Conn) nextWrite(dst []*hub.Frame) (batch []*hub.Frame, control []byte, 
 		c.writing, c.writeBy = false, 0
 		return nil, nil, false, false
 	}
+	if waits {
+		c.mayTake()
+	}
+	return batch, control, closing, true
+}
+
+// mayTake starts the time that one write may take. mu is held.
+func (c *Conn) mayTake() {
 	c.writeBy = c.host.now().add(c.host.cfg.WriteTimeout)
 	c.arm(c.writeBy)
-	return batch, control, closing, true
 }
 
 // writeBatch writes a control frame and frames, joined.
 func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
-	if len(batch) == 1 && len(control) == 0 && len(batch[0].Wire) > 0 {
-		_, err := s.conn.Write(s.wire(batch[0]))
-		return err
-	}
-	size := len(control)
-	for _, f := range batch {
-		size += f.Size() // which is not less than what s.wire returns
-	}
-	if len(batch) == 1 && size > copyBytes { // the control frame goes alone, before it
+	if size := sizeOf(batch, control); len(batch) == 1 && size > copyBytes { // the control frame goes alone, before it
 		if len(control) > 0 {
 			if _, err := s.conn.Write(control); err != nil {
 				return err
 			}
 		}
-		wire := s.wire(batch[0])
-		if len(wire) == 0 {
-			wire = appendWire(nil, batch[0])
-		}
-		_, err := s.conn.Write(wire)
+		_, err := s.conn.Write(s.bytes(batch[0]))
+		return err
+	} else if len(batch) != 1 || len(control) > 0 {
+		buf := c.host.pool.get(size)
+		_, err := s.conn.Write(s.join(buf[:0], batch, control))
+		c.host.pool.put(buf)
 		return err
 	}
-	buf := c.host.pool.get(size)
-	out := append(buf[:0], control...)
+	_, err := s.conn.Write(s.bytes(batch[0]))
+	return err
+}
+
+// sizeOf is not less than what join appends.
+func sizeOf(batch []*hub.Frame, control []byte) int {
+	size := len(control)
+	for _, f := range batch {
+		size += f.Size() // which is not less than what s.wire returns
+	}
+	return size
+}
+
+// join appends a control frame and frames as they go to s.
+func (s *socket) join(dst []byte, batch []*hub.Frame, control []byte) []byte {
+	dst = append(dst, control...)
 	for _, f := range batch {
 		if wire := s.wire(f); len(wire) > 0 {
-			out = append(out, wire...)
+			dst = append(dst, wire...)
 		} else {
-			out = appendWire(out, f)
+			dst = appendWire(dst, f)
 		}
 	}
-	_, err := s.conn.Write(out)
-	c.host.pool.put(buf)
-	return err
+	return dst
+}
+
+// bytes returns a frame as it goes to s, shared with others if it can be.
+func (s *socket) bytes(f *hub.Frame) []byte {
+	if wire := s.wire(f); len(wire) > 0 {
+		return wire
+	}
+	return appendWire(nil, f)
 }
 
 // wire returns a frame as it goes to s; nil if its Wire is.
@@ -126,6 +157,70 @@ func (s *socket) wire(f *hub.Frame) []byte {
 		return f.Wire
 	}
 	return s.pack.wire(f)
+}
+
+// tryWrite writes once what can be written without waiting. It leaves the rest
+// to a goroutine, and what has come meanwhile to the next turn of the shard:
+// more may join it until then.
+func (c *Conn) tryWrite(s *socket, a *attempt) {
+	batch, control, closing, ok := c.nextWrite(a.frames[:0], false)
+	if !ok {
+		return
+	}
+	var out []byte
+	shared := len(batch) == 1 && len(control) == 0
+	if shared {
+		out = s.bytes(batch[0])
+	} else {
+		out = s.join(a.buffer[:0], batch, control)
+	}
+	clear(a.frames[:])
+	n, err := a.write(s.raw, out)
+	if err == nil && n < len(out) {
+		rest := out[n:]
+		if !shared {
+			rest = bytes.Clone(rest)
+		}
+		c.host.wg.Add(1)
+		go c.writeRest(s, rest, closing)
+		return
+	}
+	if !c.written(s, err, closing) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+	if c.pongDue || c.pingDue || c.state == stateClosing && !c.closeSent || c.queue.Len() > 0 {
+		c.kick()
+	}
+}
+
+// writeRest writes what the socket did not take at once, and then as write.
+func (c *Conn) writeRest(s *socket, rest []byte, closing bool) {
+	c.mu.Lock()
+	c.mayTake()
+	c.mu.Unlock()
+	_, err := s.conn.Write(rest)
+	if !c.written(s, err, closing) {
+		c.host.wg.Done()
+		return
+	}
+	c.write(s)
+}
+
+// written takes the result of a write, and reports whether the writer goes on.
+func (c *Conn) written(s *socket, err error, closing bool) bool {
+	switch {
+	case err != nil:
+		c.stopWriting()
+		c.end(lost(err))
+		return false
+	case closing:
+		c.closeWritten(s)
+		return false
+	}
+	return true
 }
 
 func (c *Conn) stopWriting() {
@@ -147,4 +242,34 @@ func (c *Conn) closeWritten(s *socket) {
 	case desynced:
 		halfClose(s.conn)
 	}
+}
+
+// SendNow is Send for a frame that nothing else is about to follow, such as an
+// answer to the last of a client's messages: where nobody writes to the
+// connection, the caller does, without waiting for the peer.
+func (c *Conn) SendNow(f *hub.Frame) bool {
+	wake, ok := c.queue.Push(f)
+	if !ok {
+		c.end(slowConsumer())
+		return false
+	}
+	if !wake {
+		return true
+	}
+	c.mu.Lock()
+	s := c.ws
+	if s == nil || s.raw == nil || c.state == stateClosed || !c.mayWrite() {
+		c.kick()
+		c.mu.Unlock()
+		return true
+	}
+	c.writing = true
+	c.mu.Unlock()
+	a, ok := c.host.attempts.Get().(*attempt)
+	if !ok {
+		a = newAttempt()
+	}
+	c.tryWrite(s, a)
+	c.host.attempts.Put(a)
+	return true
 }
