@@ -53,6 +53,7 @@ var halves = map[string]half{
 	"internal/conformance":  whole,
 	"internal/drill":        whole,
 	"internal/interop":      whole,
+	"internal/load":         whole,
 	"internal/soak":         whole,
 
 	"internal/checker":  tests,

@@ -20,6 +20,7 @@ type grammar struct {
 	Key     keyCmds         `cmd:"" help:"Make, list and revoke API keys of backends."`
 	Keys    signingKeysCmds `cmd:"" help:"List and rotate the keys that sign tokens."`
 	Conf    configCmds      `cmd:"" name:"config" help:"Look at the configuration."`
+	Bench   benchCmd        `cmd:"" help:"Load a Socket.IO server, check what it answers, and print what that costs it."`
 	Version versionCmd      `cmd:"" help:"Print the version."`
 }
 
@@ -46,6 +47,10 @@ func flagGroups() []kong.Group {
 		{Key: "log", Title: "Logs:"},
 		{Key: "claims", Title: "What it says and grants:"},
 		{Key: "client", Title: "Connecting:"},
+		{Key: "load", Title: "How much:"},
+		{Key: "time", Title: "How long:"},
+		{Key: "names", Title: "What the server calls things:"},
+		{Key: "output", Title: "What is measured and written:"},
 	}
 }
 
@@ -278,6 +283,26 @@ func (sessionEndCmd) Help() string {
     holdfast session end ann@example.com "$(holdfast session list ann@example.com | head -1 | jq -r .id)"
 
 The connections of the session are closed with SESSION_REVOKED.` + storeHelp
+}
+
+// Help implements kong.HelpProvider.
+func (benchCmd) Help() string {
+	return `Examples, the server first:
+
+    holdfast serve --jwt-secret-file secret --default-rooms '!**' --message-rate 0 --echo
+    holdfast bench --jwt-secret-file secret http://127.0.0.1:8080
+    holdfast bench --jwt-secret-file secret http://127.0.0.1:8080 fanout --members 5000 --json fanout.json --html fanout.html
+
+Scenarios:
+
+    connect  opens 10,000 connections: time and processor time of an admission, memory of an idle connection
+    fanout   one room of 1,000: each message to all of them, 16 in flight
+    paced    the same at 50 messages a second; latency counts from when a message should have been sent
+    rooms    1,000 rooms of 5, 64 messages in flight over all of them
+    echo     200 connections: an event, its ack, the next event
+    soak     10 minutes of 100 rooms of 10, while members are cut off and come back
+
+Any Socket.IO server will do (Engine.IO 4, WebSocket): docs/bench.md has one in 15 lines of JavaScript, and says how the numbers are made. Every connection checks order, loss and duplicates. A fault makes the exit code 1; Ctrl-C prints what there is. Needs Linux.`
 }
 
 // Help implements kong.HelpProvider.

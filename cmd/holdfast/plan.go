@@ -190,6 +190,7 @@ func (s *serveFlags) sane() error {
 	check(s.DrainTimeout < 0, "drain-timeout can't be negative")
 	check(s.PingInterval <= 0 || s.PingTimeout <= 0, "ping-interval and ping-timeout must be more than nothing")
 	check(s.MaxPayload <= 0, "max-payload must be more than nothing")
+	check(s.MessageRate < 0, "message-rate can't be negative")
 	wrong.add(s.watchFlags.sane())
 	check(s.AccessTokenLifetime < time.Second || s.AccessTokenLifetime > auth.DefaultMaxLifetime, "access-token-lifetime must be between 1s and %v", auth.DefaultMaxLifetime)
 	return wrong.err()
@@ -198,6 +199,10 @@ func (s *serveFlags) sane() error {
 // config is the configuration of the server, without who may come in.
 func (s *serveFlags) config(log *slog.Logger) server.Config {
 	policies, _ := s.policies() // sane says what is wrong with them
+	rate := s.MessageRate
+	if rate == 0 {
+		rate = -1 // no limit
+	}
 	return server.Config{
 		RoomPolicies:    policies,
 		PublicURL:       s.PublicURL,
@@ -207,6 +212,8 @@ func (s *serveFlags) config(log *slog.Logger) server.Config {
 		PingInterval:    s.PingInterval,
 		PingTimeout:     s.PingTimeout,
 		MaxPayload:      s.MaxPayload,
+		MessageRate:     rate,
+		MessageBurst:    max(1, int(2*s.MessageRate)),
 		Compression:     s.Compression,
 		Logger:          log,
 	}

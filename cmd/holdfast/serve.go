@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-dev/holdfast/identity"
+	"github.com/holdfast-dev/holdfast/server"
 	"github.com/holdfast-dev/holdfast/standalone"
 )
 
@@ -119,6 +121,11 @@ func (s *serveCmd) start(e *environment, p plan, watch watch, log *slog.Logger) 
 			err = errInterrupted
 		}
 		return nil, nil, err
+	}
+	if s.Echo {
+		server.Handle(srv.Server, "echo", func(_ context.Context, _ *server.Conn, data json.RawMessage) (json.RawMessage, error) {
+			return data, nil
+		})
 	}
 	return srv, done, nil
 }

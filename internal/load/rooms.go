@@ -1,0 +1,328 @@
+package load
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// roomWork publishes into rooms, and checks what their members get.
+type roomWork struct {
+	e    *engine
+	next struct { // whose turn it is
+		room int
+		pub  []int // by room
+	}
+	order  []int      // the rooms, in the order in which they are published to
+	sent   [][]uint32 // by room and publisher
+	joined int
+	pad    []byte
+	prefix []byte // of the text of an event
+	text   []byte // a packet is made here
+
+	joinHead, publishHead, publishRest string // parts of packets
+
+	slots   []slot
+	free    []uint32
+	allowed int // messages in flight
+	sending bool
+	limit   uint64 // of messages; 0 for none
+	rate    float64
+	began   int64  // when the first was due
+	due     uint64 // how many were sent on time so far, at a rate
+	oldest  int64  // when slots are looked at for overdue messages
+
+	published, late, overdue, checked uint64
+
+	present []int // members that are in it, by room
+}
+
+// slot is a message in flight.
+type slot struct {
+	busy, acked bool
+	generation  uint32
+	left        int // members that have not got it
+	at          int64
+	stamp       stamp
+}
+
+// Ids of acks: that of a join, and those of messages, which have the slot in
+// the low bits and its generation above.
+const (
+	joinID   = 0
+	slotBits = 4 * slotDigits
+	maxTurns = 1 << 18 // generations
+)
+
+func newRoomWork(e *engine) *roomWork {
+	cfg := e.cfg
+	w := &roomWork{
+		e: e, allowed: cfg.Window, rate: cfg.Rate, pad: e.stamps.padding(cfg.Size),
+		prefix: []byte{sioEvent},
+	}
+	if cfg.Scenario.paced() {
+		w.allowed = maxWindow
+	}
+	w.prefix = append(append(w.prefix, e.namespacePrefix()+"["+quote(cfg.Event)...), ',')
+	prefix := strings.TrimSuffix(quote(cfg.RoomPrefix), `"`)
+	w.joinHead = "[" + quote(cfg.Join) + `,{"room":` + prefix
+	w.publishHead = "[" + quote(cfg.Publish) + `,{"room":` + prefix
+	w.publishRest = `","event":` + quote(cfg.Event) + `,"data":`
+	w.present = make([]int, cfg.Rooms)
+	w.order = e.random.Perm(cfg.Rooms)
+	w.next.pub = make([]int, cfg.Rooms)
+	w.sent = make([][]uint32, cfg.Rooms)
+	numbers := make([]uint32, cfg.Rooms*cfg.Publishers)
+	for i := range w.sent {
+		w.sent[i], numbers = numbers[:cfg.Publishers:cfg.Publishers], numbers[cfg.Publishers:]
+	}
+	tracked := make([]uint32, cfg.Connections*cfg.Publishers)
+	for i, c := range e.conns {
+		c.room, c.member = uint32(i%cfg.Rooms), uint32(i/cfg.Rooms)
+		c.track.next, tracked = tracked[:cfg.Publishers:cfg.Publishers], tracked[cfg.Publishers:]
+	}
+	w.slots = make([]slot, w.allowed)
+	for i := range w.slots {
+		w.free = append(w.free, uint32(len(w.slots)-1-i))
+	}
+	return w
+}
+
+// member returns a member of a room.
+func (w *roomWork) member(room, number int) *conn { return w.e.conns[number*w.e.cfg.Rooms+room] }
+
+// appendRoom appends what is in a room's name besides the prefix. Names are of
+// this run alone, so that nothing is left in them of another.
+func (w *roomWork) appendRoom(dst []byte, room uint32) []byte {
+	dst = append(append(dst, w.e.stamps.mark[len("hf~"):]...), '-')
+	return appendInt(dst, int(room))
+}
+
+// ready joins the room.
+func (w *roomWork) ready(c *conn) {
+	w.text = append(w.text[:0], eioMessage, sioEvent)
+	w.text = append(w.text, w.e.namespacePrefix()...)
+	w.text = appendInt(w.text, joinID)
+	w.text = w.appendRoom(append(w.text, w.joinHead...), c.room)
+	w.text = append(w.text, `"}]`...)
+	w.e.send(c, opText, w.text)
+}
+
+// event checks a message that a member got.
+func (w *roomWork) event(c *conn, text []byte) {
+	e := w.e
+	st, ok := e.stamps.find(text)
+	if !ok {
+		if bytes.HasPrefix(text, w.prefix) {
+			e.faults.add(&e.faults.Damaged, "%s got a message without a stamp of this run: %.60q", c, text)
+		}
+		return // another event of the server's
+	}
+	switch {
+	case !bytes.HasPrefix(text, w.prefix) || len(text) < e.cfg.Size:
+		e.faults.add(&e.faults.Damaged, "%s got a message that was changed: %.60q", c, text)
+		return
+	case st.room != c.room:
+		e.faults.add(&e.faults.Foreign, "%s got a message of room %d", c, st.room)
+		return
+	}
+	if !c.inRoom {
+		return // from before the join was acknowledged: it may come or not
+	}
+	w.checked++
+	if c.track.early(st.pub, st.seq) {
+		return // the same, overtaken by the ack
+	}
+	if !c.track.see(st.pub, st.seq, c, &e.faults) {
+		return
+	}
+	if int(st.slot) >= len(w.slots) {
+		return
+	}
+	s := &w.slots[st.slot]
+	if !s.busy || s.stamp != st {
+		return // it was overdue
+	}
+	e.rec.unit(e.now - s.at)
+	s.left--
+	if s.left == 0 && s.acked {
+		w.release(st.slot)
+	}
+}
+
+// ack handles the acks of joins and publishes.
+func (w *roomWork) ack(c *conn, p packet) {
+	e := w.e
+	trouble := ackError(p.data)
+	if p.id == joinID {
+		switch {
+		case trouble != "":
+			e.faults.add(&e.faults.Refused, "%s may not join: %s", c, trouble)
+		case c.inRoom:
+			e.faults.add(&e.faults.Duplicated, "%s was told twice that it has joined", c)
+			return
+		default:
+			c.inRoom = true
+			w.present[c.room]++
+			c.track.begin(w.sent[c.room])
+		}
+		w.joined++
+		return
+	}
+	index := uint32(p.id) & (maxSlots - 1)
+	if int(index) >= len(w.slots) || !w.slots[index].busy || w.slots[index].generation != uint32(p.id)>>slotBits {
+		return // overdue
+	}
+	s := &w.slots[index]
+	if s.acked {
+		e.faults.add(&e.faults.Duplicated, "the publish of message %d of %s was acknowledged twice", s.stamp.seq, c)
+		return
+	}
+	s.acked = true
+	w.checked++
+	if trouble != "" {
+		e.faults.add(&e.faults.Refused, "%s may not publish: %s", c, trouble)
+		for i := range e.cfg.Members {
+			w.member(int(s.stamp.room), i).track.skip(s.stamp.pub, s.stamp.seq)
+		}
+		s.left = 0
+	} else {
+		e.rec.acked(e.now - s.at)
+	}
+	if s.left == 0 {
+		w.release(index)
+	}
+}
+
+func (w *roomWork) release(index uint32) {
+	w.slots[index].busy = false
+	w.free = append(w.free, index)
+}
+
+// gone takes a member that is lost out of what is in flight.
+func (w *roomWork) gone(c *conn) {
+	if !c.track.active {
+		return
+	}
+	for i := range w.slots {
+		s := &w.slots[i]
+		if !s.busy || s.stamp.room != c.room {
+			continue
+		}
+		if s.stamp.pub == c.member {
+			s.acked = true // nobody will know
+		}
+		if c.track.awaits(s.stamp.pub, s.stamp.seq) {
+			s.left--
+		}
+		if s.left == 0 && s.acked {
+			w.release(uint32(i))
+		}
+	}
+	w.present[c.room]--
+	c.track.active = false
+}
+
+// turn publishes what is due.
+func (w *roomWork) turn() {
+	e := w.e
+	if e.now >= w.oldest {
+		w.dropOverdue()
+		w.oldest = e.now + int64(e.cfg.Timeout)/10
+	}
+	if !w.sending {
+		return
+	}
+	for len(w.free) > 0 && (w.limit == 0 || w.published < w.limit) {
+		at := e.now
+		if e.cfg.Scenario.paced() {
+			if at = w.began + int64(float64(w.due)/w.rate*1e9); at > e.now {
+				e.poll.wakeIn(time.Duration(at - e.now))
+				return
+			}
+			w.due++
+			if e.now-at > int64(time.Millisecond) && e.rec.measuring {
+				w.late++
+			}
+		}
+		if !w.publish(at) {
+			return
+		}
+	}
+}
+
+// publish sends the next message. It returns false if no publisher is there.
+func (w *roomWork) publish(at int64) bool {
+	e := w.e
+	for range w.order {
+		room := w.order[w.next.room]
+		w.next.room = (w.next.room + 1) % len(w.order)
+		for range e.cfg.Publishers {
+			pub := w.next.pub[room]
+			w.next.pub[room] = (pub + 1) % e.cfg.Publishers
+			if c := w.member(room, pub); c.inRoom {
+				w.publishBy(c, at)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (w *roomWork) publishBy(c *conn, at int64) {
+	e := w.e
+	index := w.free[len(w.free)-1]
+	w.free = w.free[:len(w.free)-1]
+	s := &w.slots[index]
+	sent := w.sent[c.room]
+	*s = slot{
+		busy: true, generation: (s.generation + 1) % maxTurns, at: at,
+		stamp: stamp{slot: index, room: c.room, pub: c.member, seq: sent[c.member]},
+	}
+	if s.generation == 0 && index == joinID {
+		s.generation = 1 // that id is the join's
+	}
+	sent[c.member]++
+	s.left = w.present[c.room]
+	w.published++
+	w.text = append(w.text[:0], eioMessage, sioEvent)
+	w.text = append(w.text, e.namespacePrefix()...)
+	w.text = appendInt(w.text, int(s.generation<<slotBits|index))
+	w.text = w.appendRoom(append(w.text, w.publishHead...), c.room)
+	w.text = append(w.text, w.publishRest...)
+	w.text = e.stamps.appendBody(w.text, s.stamp, w.pad)
+	w.text = append(w.text, `}]`...)
+	e.send(c, opText, w.text)
+}
+
+// dropOverdue gives up on messages that take too long, so that others can be
+// sent. Their latency is at least what it is now.
+func (w *roomWork) dropOverdue() {
+	for i := range w.slots {
+		s := &w.slots[i]
+		if age := w.e.now - s.at; s.busy && age > int64(w.e.cfg.Timeout) {
+			w.overdue++
+			w.e.rec.units(age, int64(max(0, s.left)))
+			w.release(uint32(i))
+		}
+	}
+}
+
+// idle reports whether nothing is in flight.
+func (w *roomWork) idle() bool { return len(w.free) == len(w.slots) }
+
+// finish counts what was never delivered.
+func (w *roomWork) finish() {
+	for _, c := range w.e.conns {
+		if c.inRoom {
+			c.track.finish(w.sent[c.room], c, &w.e.faults)
+		}
+	}
+}
+
+// quote makes a JSON string.
+func quote(text string) string {
+	quoted, _ := json.Marshal(text) // a string always can be
+	return string(quoted)
+}
