@@ -15,17 +15,18 @@ import (
 )
 
 type benchCmd struct {
-	Connections int     `placeholder:"N" group:"load" help:"How many, for connect and echo (default 10000, 200)."`
-	Rooms       int     `placeholder:"N" group:"load" help:"How many rooms (default 1; rooms: 1000, soak: 100)."`
-	Members     int     `placeholder:"N" group:"load" help:"Members of each room (default 1000; rooms: 5, soak: 10)."`
-	Publishers  int     `placeholder:"N" group:"load" help:"How many members of a room publish, in turn (default up to 64; soak: 2)."`
-	Size        int     `placeholder:"BYTES" group:"load" help:"Length of a message's JSON (default 128)."`
-	Window      int     `placeholder:"N" group:"load" help:"Messages in flight at most (default: fanout 16, rooms 64, echo one a connection)."`
-	Rate        float64 `placeholder:"N" group:"load" help:"Messages a second, in paced and soak (default 50, 100); for connect, connections a second (default: as fast as they are admitted)."`
-	Cuts        float64 `placeholder:"N" group:"load" help:"Members a second that a soak cuts off, and that come back (default 2)."`
-	Concurrency int     `placeholder:"N" group:"load" help:"Connections that are opened at once (default 64)."`
-	Sources     int     `placeholder:"N" group:"load" help:"Loopback addresses that connections come from (default one for each 500 of them)."`
-	Seed        uint64  `placeholder:"N" group:"load" help:"Decides what is left to chance (default random; it is in the JSON)."`
+	Connections int           `placeholder:"N" group:"load" help:"How many, for connect and echo (default 10000, 200)."`
+	Rooms       int           `placeholder:"N" group:"load" help:"How many rooms (default 1; rooms: 1000, soak: 100)."`
+	Members     int           `placeholder:"N" group:"load" help:"Members of each room (default 1000; rooms: 5, soak: 10)."`
+	Publishers  int           `placeholder:"N" group:"load" help:"How many members of a room publish, in turn (default up to 64; soak: 2)."`
+	Size        int           `placeholder:"BYTES" group:"load" help:"Length of a message's JSON (default 128)."`
+	Window      int           `placeholder:"N" group:"load" help:"Messages in flight at most (default: fanout 16, rooms 64, echo one a connection)."`
+	Rate        float64       `placeholder:"N" group:"load" help:"Messages a second, in paced and soak (default 50, 100); for connect, connections a second (default: as fast as they are admitted)."`
+	Cuts        float64       `placeholder:"N" group:"load" help:"Members a second that a soak cuts off, and that come back (default 2)."`
+	Concurrency int           `placeholder:"N" group:"load" help:"Connections that are opened at once (default 64)."`
+	Sources     int           `placeholder:"N" group:"load" help:"Loopback addresses that connections come from (default one for each 500 of them)."`
+	ReadEvery   time.Duration `placeholder:"TIME" group:"load" help:"Look at the connections at most this often: cheaper, with latencies that are too long by as much (default 200us; negative for at once)."`
+	Seed        uint64        `placeholder:"N" group:"load" help:"Decides what is left to chance (default random; it is in the JSON)."`
 
 	Duration time.Duration `placeholder:"TIME" group:"time" help:"How long is measured (default 10s; soak: 10m)."`
 	Messages int           `placeholder:"N" group:"time" help:"Stop measuring after N messages or events."`
@@ -169,7 +170,7 @@ func (b *benchCmd) config(scenario load.Scenario, target load.Target) load.Confi
 		Scenario: scenario, Target: target, Namespace: b.Namespace, RoomPrefix: b.RoomPrefix, PID: b.PID,
 		Settings: load.Settings{
 			Connections: b.Connections, Rooms: b.Rooms, Members: b.Members, Publishers: b.Publishers, Size: b.Size,
-			Window: b.Window, Rate: b.Rate, Cuts: b.Cuts, Concurrency: b.Concurrency, Sources: b.Sources, Messages: b.Messages,
+			Window: b.Window, Rate: b.Rate, Cuts: b.Cuts, Concurrency: b.Concurrency, Sources: b.Sources, ReadEvery: b.ReadEvery, Messages: b.Messages,
 			Warmup: warmup, Duration: b.Duration, Settle: settle, Timeout: b.Timeout, Seed: b.Seed,
 		},
 		Names: load.Names{Join: b.JoinEvent, Publish: b.PublishEvent, Event: b.Event, Echo: b.EchoEvent},

@@ -72,6 +72,11 @@ type Settings struct {
 	Settle time.Duration `json:"settle,omitempty"`
 	// Timeout is how long a connection, a join and a message may take.
 	Timeout time.Duration `json:"timeout"`
+	// ReadEvery is how much time is at least between two looks at the
+	// connections: 200 µs; negative for none. What came meanwhile is read
+	// together, which halves what the generator costs; latencies are too long by
+	// at most as much.
+	ReadEvery time.Duration `json:"readEvery"`
 	// Seed decides what is left to chance.
 	Seed uint64 `json:"seed"`
 }
@@ -136,6 +141,7 @@ func (s *Settings) Fill(scenario Scenario) {
 		s.Settle = orTime(s.Settle, 5*time.Second)
 	}
 	or(&s.Concurrency, 64)
+	s.ReadEvery = orTime(s.ReadEvery, 200*time.Microsecond)
 	s.Timeout = orTime(s.Timeout, 10*time.Second)
 }
 
@@ -194,8 +200,8 @@ func (s *Settings) check(scenario Scenario) error {
 		return bad("a soak needs members that don't publish: those are cut off")
 	case s.Concurrency < 1 || s.Sources < 0 || s.Sources > maxSources || s.Messages < 0:
 		return bad("concurrency must be at least 1, sources 0 to %d, messages 0 or more", maxSources)
-	case s.Duration < 0 || s.Settle < 0 || s.Timeout <= 0:
-		return bad("duration, settle and timeout can't be negative, and the timeout not 0")
+	case s.Duration < 0 || s.Settle < 0 || s.Timeout <= 0 || s.ReadEvery > time.Second:
+		return bad("duration, settle and timeout can't be negative, the timeout not 0, and read-every at most 1s")
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ type engine struct {
 	base time.Time
 	now  int64 // nanoseconds since base, as of the last wakeup
 
+	lastPass int64 // when connections were last looked at
+
 	buf   []byte   // what is read goes here first
 	frame []byte   // a frame is made here
 	spare [][]byte // buffers for what is left over
@@ -139,10 +141,16 @@ func (e *engine) loop(deadline int64, done func() bool) error {
 		if done != nil && done() || e.now >= deadline {
 			return nil
 		}
+		if early := e.lastPass + int64(e.cfg.ReadEvery) - e.now; early > 0 {
+			nap(time.Duration(early))
+			e.clock()
+		}
 		n, err := e.poll.wait(min(maxWait, time.Duration(min(deadline, e.rec.next)-e.now)))
 		if err != nil {
 			return fmt.Errorf("waiting for connections: %w", err)
 		}
+		e.clock()
+		e.lastPass = e.now
 		for i := range n {
 			e.dispatch(i)
 		}

@@ -27,5 +27,6 @@ func dial(netip.AddrPort, netip.Addr) (int, error) { return -1, ErrUnsupported }
 func dialled(int) error                            { return ErrUnsupported }
 func readFD(int, []byte) (int, error)              { return 0, ErrUnsupported }
 func writeFD(int, []byte) (int, error)             { return 0, ErrUnsupported }
+func nap(time.Duration)                            {}
 func closeFD(int)                                  {}
 func openFileLimit() (int, error)                  { return 0, ErrUnsupported }
