@@ -61,6 +61,9 @@ export const local = (
   cause?: unknown,
 ): HoldfastError => new HoldfastError(code, message, { final, cause });
 
+/** A part of this package that is loaded when it is needed can't be, as after a deployment that took it away. */
+export const unloaded = (cause: unknown): HoldfastError => local("NETWORK", "A part of the client can't be loaded", false, cause);
+
 /** There is no token, and none can be had; or it is another user's by now. */
 export const signedOut = (final = true): HoldfastError =>
   local("SIGNED_OUT", final ? "Nobody is signed in" : "Another user signed in", final);

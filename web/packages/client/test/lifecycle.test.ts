@@ -1,11 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import "../src/queue/queue.js"; // which the client loads when it needs it: reading files takes time of the real clock
-import "../src/http/http.js";
-import "../src/socket/rooms.js";
 import { useFakeClock } from "./lifecycle/clock.js";
 import { parse } from "./lifecycle/scenario.js";
 import { Stage } from "./lifecycle/stage.js";
+import "./loaded.js";
 
 // The scenarios that clients in all languages are held to: see their README.
 const folder = new URL("../../../../testdata/lifecycle/", import.meta.url);

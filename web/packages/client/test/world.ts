@@ -1,5 +1,4 @@
 import { vi } from "vitest";
-import "../src/http/http.js"; // loaded by the first call: reading files takes time of the real clock
 import { createHttp, type Http, type HttpDeps } from "../src/http/own.js";
 import { AuthManager } from "../src/auth/manager.js";
 import type { Channel, Locks, Platform } from "../src/platform.js";

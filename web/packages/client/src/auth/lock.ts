@@ -1,9 +1,11 @@
 import { reason, sleep } from "../abort.js";
 import type { Platform, StorageLike } from "../platform.js";
-import { clock, part } from "../surroundings.js";
+import { parse } from "../refusal.js";
+import { clock, listen, part, wakes } from "../surroundings.js";
+import { checked } from "./session.js";
 
-/** What a lease is given, as it imports nothing of the core. */
-const kit = { clock, sleep };
+/** What the code that is loaded later is given, as it imports nothing of the core. */
+export const kit = { checked, clock, listen, parse, part, sleep, wakes };
 export type Kit = typeof kit;
 
 /**

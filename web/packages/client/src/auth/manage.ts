@@ -1,33 +1,29 @@
 import { sleep, until, within } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
-import { actionOf, HoldfastError, local, signedOut } from "../errors.js";
+import { actionOf, HoldfastError, local, signedOut, unloaded } from "../errors.js";
 import { createHttp } from "../http/own.js";
 import type { StorageLike } from "../platform.js";
 import { parse } from "../refusal.js";
-import { clock, part, random } from "../surroundings.js";
+import { clock, listen, part, random, wakes } from "../surroundings.js";
 import type { AuthConfig, AuthEvents, Source, Tokens } from "../types.js";
-import { locked } from "./lock.js";
+import { kit, locked } from "./lock.js";
 import type { AuthManager, AuthSnapshot, AuthSurroundings } from "./manager.js";
 import { joins, permits } from "./rights.js";
 import { checked, claims, makeSession, sameLogin, type Session } from "./session.js";
-import { openTabs, type Message, type Tabs } from "./tabs.js";
+import type { Message, Tabs } from "./tabs.js";
 
 /** A refresh under way. */
 interface Flight {
   done: Promise<void>;
   /** Tells who waits: an error, or that there is something new. Again: nothing. */
   land: (error?: unknown) => void;
-  stop: AbortController;
-  /** It has not called the server yet. */
-  waiting: boolean;
+  /** Absent: it has called the server. */
+  stop?: AbortController | undefined;
 }
 
-const second = 1000;
-const day = 86_400 * second;
-
 /** What an AuthManager does. */
-export function manage(
-  {
+export function manage(config: AuthConfig, surroundings: AuthSurroundings): AuthManager {
+  const {
     storage = "localStorage",
     tokenKey: key = "holdfast:tokens",
     refreshEndpoint = "/api/auth/refresh",
@@ -36,28 +32,25 @@ export function manage(
     cookie,
     inactivityTimeout: idle,
     crossTabSync = true,
-    channelName = key,
-    tokenExpiryBuffer = 30 * second,
+    tokenExpiryBuffer = 30_000,
     onUnauthorized,
-  }: AuthConfig,
-  { platform, own = createHttp({ url: () => location.origin, platform, csrf: cookie }).own }: AuthSurroundings,
-): AuthManager {
+  } = config;
+  const { platform, own = createHttp({ url: () => location.origin, platform, csrf: cookie }).own } = surroundings;
   const events = new Emitter<AuthEvents & { change: void }>();
   const alone = storage === "memory" && !cookie; // no other tab has this session
-  let tabs: Tabs | undefined;
+  let stop: (() => void) | undefined; // ends what has started
+  let tabs: Promise<Tabs | void> | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let loaded = false;
   let early: AuthEvents["error"] | undefined; // before anybody could listen
   let snapshot: AuthSnapshot | undefined;
 
   let store: StorageLike | undefined;
-  let seen = ""; // what it was last known to keep
+  let seen: string | undefined; // what it was last known to keep; undefined: nobody has looked
   let dirty = false; // the last write has failed
 
   let held: Session | undefined;
   let out = false; // signed out by somebody's wish, or for good: a cookie is not tried
-  let generation = 0; // of `held`
-  let flight: Flight | undefined;
+  let flight: Flight | undefined; // of what is held
   let linger: (() => void) | undefined; // gives the lock back after the last refresh
   let refreshedAt = -Infinity;
   let refusals: number[] = []; // refreshes for refused tokens, lately
@@ -65,36 +58,28 @@ export function manage(
   let failure: unknown;
   let failedAt = -Infinity;
   let pause = 0; // after the last failure
-  let activeAt = 0;
-  let sharedAt = 0; // activity that the other tabs know of
-  let idleTold = false;
 
   const now = () => clock(platform);
 
   /** How long ago something was. A clock that was set back proves nothing: then it is long ago. */
   const since = (at: number) => {
     const passed = now() - at;
-    return passed < -second ? Infinity : passed;
+    return passed < -1000 ? Infinity : passed;
   };
 
   /** What other tabs have too. */
   const shared = () => (storage === "localStorage" ? store : undefined);
 
-  const permissions = (): any => {
-    load();
-    return held && claims(held.access).permissions;
-  };
-
   const renewable = () => cookie || (held && (refreshFn || held.refresh));
 
   const fail = (e: unknown) => {
     const payload: typeof early = { error: e instanceof Error ? e : new Error(`${e}`), source: "self" };
-    if (tabs) events.emit("error", payload);
+    if (stop) events.emit("error", payload);
     else early = payload;
   };
 
   /** Gives what is kept, if that is news, to `take`. Throws where it can't be read; garbage is put aside, and told of. */
-  const read = (take: (session: Session | undefined) => void) => {
+  const read = (take: (session?: Session) => void) => {
     const text = store?.getItem(key) ?? "";
     if (text === seen) return;
     const session = checked(parse(text));
@@ -123,8 +108,8 @@ export function manage(
   };
 
   const load = () => {
-    if (loaded) return;
-    loaded = true;
+    if (seen !== undefined) return;
+    seen = "";
     try {
       if (!cookie && storage !== "memory") store = part(platform, storage);
       read((session) => (held = session));
@@ -134,21 +119,20 @@ export function manage(
   };
 
   const start = () => {
-    if (tabs) return;
+    if (stop) return;
     load();
-    tabs = openTabs({
-      platform,
-      key,
-      channel: crossTabSync ? channelName : undefined,
-      storage: shared(),
-      heard,
-      woken() {
-        look();
-        tick();
-      },
-      active: idle ? () => since(activeAt) >= second && touch() : undefined,
-    });
-    activeAt = sharedAt = now();
+    const off = listen(part(platform, "events"), wakes, wake);
+    stop = () => {
+      off();
+      clearTimeout(timer);
+      void tabs?.then((t) => t?.close());
+      stop = tabs = undefined;
+    };
+    wake();
+  };
+
+  /** Looks whether there is something new, and does what is due. */
+  const wake = () => {
     look();
     tick();
   };
@@ -162,22 +146,9 @@ export function manage(
     }
   };
 
-  const heard = (m?: Message) => {
-    if (m?.kind === "active") {
-      if (m.at! > activeAt && m.at! <= now()) {
-        activeAt = sharedAt = m.at!;
-        idleTold = false;
-      }
-    } else {
-      const both = shared();
-      if (both) look();
-      const mine = cookie || (held && m?.was === held.access);
-      // The storage decides where there is one. It may be late, and may never have had what this tab holds.
-      if (m?.kind === "out" && (mine || (both && !m.was))) takeOver();
-      else if (!both && mine && checked(m?.session)) takeOver(m!.session);
-    }
-    tick();
-  };
+  const tell = (message: Message) => void tabs?.then((t) => t?.post(message));
+
+  const touch = () => void (idle && tabs?.then((t) => t?.touch()));
 
   /** Makes another tab's session this one's. */
   const takeOver = (next?: Session) => {
@@ -191,27 +162,23 @@ export function manage(
   /** Replaces the session, and tells of it. Who waits for a refresh of the one before is told to look again. */
   const become = (next?: Session, renewed?: boolean, source: Source = "self", error?: HoldfastError) => {
     const was = held?.access;
+    const before = flight;
     const mine = source === "self";
-    const both = shared();
-    generation++;
     held = next;
-    snapshot = undefined;
+    flight = snapshot = undefined;
     failures = pause = 0;
     refreshedAt = -Infinity;
     if (renewed) refreshedAt = now();
     else {
       out = !next;
       refusals = [];
-      activeAt = now();
-      idleTold = false;
+      touch();
     }
-    const before = flight;
-    flight = undefined;
     before?.land();
-    if (before?.waiting) before.stop.abort();
+    before?.stop?.abort();
     // What another tab has put into the storage that both have stays as it is: it may be newer by now.
-    if (mine || !both) write();
-    if (mine) tabs?.post({ kind: next ? "look" : "out", was, session: both ? undefined : next });
+    if (mine || !shared()) write();
+    if (mine) tell({ kind: next ? "look" : "out", was, session: shared() ? undefined : next });
     if (!next) was && events.emit("sign-out", { source, ...(error && { error }) });
     else if (renewed) events.emit("refresh", { accessToken: next.access, source });
     else events.emit("sign-in", { user: next.user, source });
@@ -221,74 +188,67 @@ export function manage(
 
   /** Does what is due now, and sets the timer for what is due next. */
   const tick = () => {
-    clearTimeout(timer);
-    if (!tabs) return;
+    if (!stop) return;
+    // Until that code is there, and where it can't be loaded, a tab that wakes looks at the storage.
+    if (crossTabSync || idle)
+      tabs ??= import("./tabs.js").then(
+        (m) => m.openTabs(config, { platform, events, shared, wake, takeOver, held: () => held }, kit),
+        (e) => {
+          tabs = undefined; // the next tick tries again
+          fail(unloaded(e));
+        },
+      );
     let next = Infinity;
-    const after = (ms: number) => (next = Math.min(next, ms));
     if (dirty) {
       write();
-      after(30 * second);
+      next = 30_000;
     }
+    let wait = Infinity;
     if (renewable() && !flight && (held || !out)) {
       const life = held?.lifetimeMs;
-      const wait = Math.max(
+      wait = Math.max(
         !held || held.renewing
           ? 0
           : life
             ? Math.max(life - tokenExpiryBuffer, 0.8 * life) - since(held.receivedAt)
             : Infinity,
-        second - since(refreshedAt),
+        1000 - since(refreshedAt),
         pause - since(failedAt),
       );
-      if (wait > 0) after(wait);
-      else begin();
+      if (wait > 0) next = Math.min(next, wait);
     }
-    if (idle && held && !idleTold) {
-      const left = idle - (now() - activeAt);
-      if (left > 0) after(left);
-      else {
-        idleTold = true;
-        events.emit("inactivity-timeout", { source: "self" });
-      }
-      if (activeAt > sharedAt) {
-        const rest = idle / 10 - (now() - sharedAt);
-        if (rest > 0) after(rest);
-        else tabs?.post({ kind: "active", at: (sharedAt = activeAt) });
-      }
-    }
-    clearTimeout(timer); // what was told above may have come here as well
+    clearTimeout(timer);
     // A timer holds 24.8 days at most.
-    if (next < Infinity) timer = setTimeout(tick, Math.min(day, next));
+    if (next < Infinity) timer = setTimeout(tick, Math.min(86_400_000, next));
+    if (wait <= 0) void begin();
   };
 
   /** Joins the refresh under way or begins one, unless it is too early after a failure. */
   const renew = async (refused: boolean, signal?: AbortSignal) => {
     if (!flight && since(failedAt) < pause) throw failure;
-    await until(begin(refused).done, signal);
+    await until(begin(refused), signal);
   };
 
-  /** The refresh under way, begun if need be. */
-  const begin = (refused = false): Flight => {
-    if (flight) return flight;
+  /** The end of the refresh under way, which is begun if need be. */
+  const begin = (refused = false): Promise<void> => {
+    if (flight) return flight.done;
     linger?.();
-    let land!: (error?: unknown) => void;
-    const done = new Promise<void>((resolve, reject) => (land = (e) => (e ? reject(e) : resolve())));
-    done.catch(() => {}); // nobody waits for one ahead of time
-    const mine = (flight = { done, land, stop: new AbortController(), waiting: true });
+    const mine = (flight = { stop: new AbortController() } as Flight);
+    mine.done = new Promise((resolve, reject) => (mine.land = (e) => (e ? reject(e) : resolve())));
+    mine.done.catch(() => {}); // nobody waits for one ahead of time
     void fly(mine, refused);
-    return mine;
+    return mine.done;
   };
 
   /** Renews the session, once over all tabs: who has the lock looks first whether another has done it. */
   const fly = async (mine: Flight, refused: boolean) => {
-    const begun = generation;
     const current = () => {
       look();
-      return begun === generation;
+      return flight === mine;
     };
     const run = async (signal: AbortSignal) => {
       if (!current()) return;
-      mine.waiting = false;
+      mine.stop = undefined;
       const old = held;
       if (old && store) {
         held = { ...old, renewing: true };
@@ -308,14 +268,13 @@ export function manage(
       if (!alone) await Promise.race([sleep(100), new Promise<void>((resolve) => (linger = resolve))]);
     };
     try {
-      await within(mine.stop.signal, 30 * second, (signal) =>
+      await within(mine.stop!.signal, 30_000, (signal) =>
         alone ? run(signal) : locked(platform, key + ":lock", shared(), signal, () => run(signal)),
       );
     } catch (e: any) {
       if (!current()) return; // of a session that nobody wants any more
-      if (e.final) return end(e, mine.land);
-      const bound = Math.min(second * 2 ** failures++, 60 * second);
-      pause = Math.max(random(platform) * bound, Math.min(e.retryAfter || 0, 600) * second);
+      if (e.final) return end(e, mine);
+      pause = Math.max(random(platform) * Math.min(1000 * 2 ** failures++, 60_000), Math.min(e.retryAfter || 0, 600) * 1000);
       failedAt = now();
       failure = e;
       flight = undefined;
@@ -332,13 +291,7 @@ export function manage(
     if (refreshFn) tokens = await refreshFn(refreshToken, signal);
     else {
       try {
-        const { res, body } = await own(
-          "POST",
-          refreshEndpoint,
-          cookie ? undefined : { refreshToken },
-          undefined,
-          signal,
-        );
+        const { res, body } = await own("POST", refreshEndpoint, cookie ? undefined : { refreshToken }, undefined, signal);
         date = Date.parse(res.headers.get("Date")!);
         // The other names are those of OAuth 2 (RFC 6749 §5.1).
         tokens = {
@@ -357,14 +310,13 @@ export function manage(
     return makeSession(tokens, now(), old, date);
   };
 
-  /** Signs out because the server has ended the session. `land`: a refresh has told so. */
-  const end = (error: HoldfastError, land?: Flight["land"]) => {
+  /** Signs out because the server has ended the session. `flown`: a refresh has told so. */
+  const end = (error: HoldfastError, flown?: Flight) => {
     const old = held;
-    const begun = generation;
-    if (old && land) events.emit("refresh-failed", { error, source: "self" });
-    land?.(error);
+    if (old && flown) events.emit("refresh-failed", { error, source: "self" });
+    flown?.land(error);
     // Somebody may have signed in when he was told.
-    if (begun === generation) become(undefined, false, "self", error);
+    if (held === old) become(undefined, false, "self", error);
     if (old) safely(() => onUnauthorized?.(error));
   };
 
@@ -385,7 +337,7 @@ export function manage(
     const old = held;
     if (
       old
-        ? since(old.receivedAt) >= old.lifetimeMs! && since(refreshedAt) >= second && renewable()
+        ? since(old.receivedAt) >= old.lifetimeMs! && since(refreshedAt) >= 1000 && renewable()
         : cookie && !out
     ) {
       try {
@@ -409,11 +361,7 @@ export function manage(
 
   const getUser = () => getSnapshot().user;
 
-  const touch = () => {
-    activeAt = now();
-    idleTold = false;
-    if (idle) tick();
-  };
+  const permissions = (): any => getSnapshot().isAuthenticated && claims(held!.access).permissions;
 
   return {
     setTokens(tokens: Tokens) {
@@ -430,7 +378,7 @@ export function manage(
     },
     async refresh(signal) {
       start();
-      if (renewable()) await until(begin().done, signal);
+      if (renewable()) await until(begin(), signal);
       else if (held) throw local("UNAUTHENTICATED", "There is no refresh token");
       if (!held) throw signedOut();
     },
@@ -443,7 +391,7 @@ export function manage(
           end(error);
           throw error;
         }
-        refusals = refusals.filter((at) => since(at) < 30 * second);
+        refusals = refusals.filter((at) => since(at) < 30_000);
         // A server that refuses what it has just given is asked no more for a while.
         if (!renewable() || (refusals.length > 2 && !flight)) throw error;
         await renew(true, signal);
@@ -459,9 +407,9 @@ export function manage(
       return Array.isArray(actions) && actions.some((one) => typeof one === "string" && permits(one, action));
     },
     canJoin(room) {
-      const rights = permissions();
       try {
-        return !!held && (rights === undefined || rights.rooms === undefined || joins(rights.rooms, room));
+        const rooms = (permissions() ?? {}).rooms;
+        return !!held && (rooms === undefined || joins(rooms, room));
       } catch {
         return false; // permissions that make no sense grant nothing
       }
@@ -484,9 +432,7 @@ export function manage(
     },
     getSnapshot,
     close() {
-      clearTimeout(timer);
-      tabs?.close();
-      tabs = undefined;
+      stop?.();
     },
   };
 }

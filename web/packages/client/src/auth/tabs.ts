@@ -1,6 +1,7 @@
 import type { Channel, Platform, StorageLike } from "../platform.js";
-import { parse } from "../refusal.js";
-import { listen, part, wakes } from "../surroundings.js";
+import type { AuthEvents, AuthConfig } from "../types.js";
+import type { Emitter } from "../emitter.js";
+import type { Kit } from "./lock.js";
 import type { Session } from "./session.js";
 
 /** What one tab tells the others. */
@@ -15,42 +16,109 @@ export interface Message {
   at?: number;
 }
 
-/** A link to the other tabs, and to what happens to this one. */
+/** A link to the other tabs, and a watch over whether the user does anything in any of them. */
 export interface Tabs {
   post(message: Message): void;
+  /** The user is active. */
+  touch(): void;
   close(): void;
 }
 
-export interface TabsConfig {
+/** What the link needs of its AuthManager. */
+export interface TabsHost {
   platform: Platform | undefined;
-  /** The key of the session in the storage. */
-  key: string;
-  /** Undefined: other tabs are not listened to. */
-  channel: string | undefined;
+  events: Emitter<AuthEvents & { change: void }>;
   /** What the tabs share, if anything. */
-  storage: StorageLike | undefined;
-  /** Undefined: the storage has changed. */
-  heard: (message?: Message) => void;
-  /** The tab is seen again, or the network is there. */
-  woken: () => void;
-  /** The user does something; undefined: nobody wants to know. */
-  active: (() => void) | undefined;
+  shared: () => StorageLike | undefined;
+  held: () => Session | undefined;
+  /** Looks at what is in the storage. */
+  wake: () => void;
+  takeOver: (session?: Session) => void;
 }
 
-/** Opens the link. Where there is no BroadcastChannel, messages go as storage events. */
-export function openTabs({ platform, key, channel, storage, heard, woken, active }: TabsConfig): Tabs {
+/**
+ * Opens the link. This module is loaded when an AuthManager starts. Where there
+ * is no BroadcastChannel, messages go as storage events.
+ */
+export function openTabs(
+  { tokenKey: key = "holdfast:tokens", crossTabSync: sync = true, channelName = key, cookie, inactivityTimeout: idle }: AuthConfig,
+  { platform, events, shared, held, wake, takeOver }: TabsHost,
+  { checked, clock, listen, parse, part, wakes }: Kit,
+): Tabs {
   const stops: (() => void)[] = [];
   // Captured, since a scroll inside the page does not bubble.
   const follow = (names: string, fn: (e: any) => void) =>
     stops.push(listen(part(platform, "events"), names, fn, { capture: true, passive: true }));
-  follow(wakes, woken);
-  if (active) follow("mousemove keydown click touchstart scroll", active);
-  let link: Channel | undefined;
+  const storage = shared();
   const notes = key + ":note";
-  if (channel) {
+  let link: Channel | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let at = clock(platform); // of the last activity
+  let sharedAt = at; // activity that the other tabs know of
+  let told = false;
+
+  const post = (message: Message) => {
+    if (link) link.postMessage(message);
+    else if (sync && storage) {
+      try {
+        // Another text each time, since the same one makes no event.
+        storage.setItem(notes, JSON.stringify({ kind: message.kind, at: message.at, n: Math.random() }));
+      } catch {
+        // Full: what is kept tells the others as well.
+      }
+    }
+  };
+
+  const heard = (m?: Message) => {
+    if (m?.kind === "active") {
+      if (!(m.at! > at && m.at! <= clock(platform))) return;
+      at = sharedAt = m.at!;
+      told = false;
+      return watch();
+    }
+    if (storage) wake();
+    const mine = cookie || (held() && m?.was === held()!.access);
+    // The storage decides where there is one. It may be late, and may never have had what this tab holds.
+    if (m?.kind === "out" && (mine || (storage && !m.was))) takeOver();
+    else if (!storage && mine && checked(m?.session)) takeOver(m!.session);
+  };
+
+  // Tells what is due, and sets the timer for what is due next.
+  const watch = () => {
+    clearTimeout(timer);
+    if (!idle || !held() || told) return;
+    const now = clock(platform);
+    let next = idle - (now - at);
+    if (next <= 0) {
+      told = true;
+      return events.emit("inactivity-timeout", { source: "self" });
+    }
+    if (at > sharedAt) {
+      const rest = idle / 10 - (now - sharedAt);
+      if (rest > 0) next = Math.min(next, rest);
+      else post({ kind: "active", at: (sharedAt = at) });
+    }
+    timer = setTimeout(watch, Math.min(next, 86_400_000)); // a timer holds 24.8 days at most
+  };
+
+  const touch = () => {
+    at = clock(platform);
+    told = false;
+    watch();
+  };
+
+  if (idle) {
+    follow(wakes, watch);
+    follow("mousemove keydown click touchstart scroll", () => {
+      const passed = clock(platform) - at;
+      // A clock that was set back proves nothing.
+      if (passed >= 1000 || passed < -1000) touch();
+    });
+  }
+  if (sync) {
     try {
       const make = part(platform, "BroadcastChannel");
-      link = make && new make(channel);
+      link = make && new make(channelName);
     } catch {
       // refused, as in some frames: the fallback is there
     }
@@ -60,21 +128,15 @@ export function openTabs({ platform, key, channel, storage, heard, woken, active
         if (e.key === notes && e.newValue) heard(parse(e.newValue));
         else if (!e.key || e.key === key) heard();
       });
+      wake(); // what has changed while this code was loaded
     }
   }
+  watch();
   return {
-    post(message) {
-      if (link) link.postMessage(message);
-      else if (channel && storage) {
-        try {
-          // Another text each time, since the same one makes no event.
-          storage.setItem(notes, JSON.stringify({ kind: message.kind, at: message.at, n: Math.random() }));
-        } catch {
-          // Full: what is kept tells the others as well.
-        }
-      }
-    },
+    post,
+    touch,
     close() {
+      clearTimeout(timer);
       link?.close();
       stops.forEach((stop) => stop());
     },

@@ -1,5 +1,5 @@
 import { reason, sleep, until, within } from "../abort.js";
-import { local, signedOut } from "../errors.js";
+import { local, signedOut, unloaded } from "../errors.js";
 import type { Platform } from "../platform.js";
 import { answered, parse } from "../refusal.js";
 import { clock, part, random } from "../surroundings.js";
@@ -93,7 +93,7 @@ export function createHttp(deps: HttpDeps): Http {
       (m) => m.openHttp(deps, kit),
       (e) => {
         loading = undefined;
-        throw local("NETWORK", "The code of HTTP calls can't be loaded", false, e);
+        throw unloaded(e);
       },
     ));
   const late =

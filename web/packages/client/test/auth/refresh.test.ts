@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { HoldfastError } from "../../src/errors.js";
+import "../loaded.js";
 import { Browser, Tab, json, jwt, outcome, settle } from "../world.js";
 
 const refresh = "/api/auth/refresh";
@@ -37,10 +38,13 @@ test("nothing happens at construction", () => {
 test("close ends timers, listeners and channels; the next use begins them again", async () => {
   const tab = one({ inactivityTimeout: 60_000 });
   tab.auth.setTokens(tab.browser.server.grant("ann"));
+  await settle();
   expect(tab.listened).toContain("scroll");
   tab.auth.close();
+  await settle();
   expect([tab.listened, tab.browser.channels.size, vi.getTimerCount()]).toEqual([[], 0, 0]);
   expect(await tab.auth.getAccessToken()).toBe("ann-1");
+  await settle();
   expect(tab.browser.channels.size).toBe(1);
   tab.auth.close();
 });

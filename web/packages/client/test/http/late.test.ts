@@ -48,7 +48,7 @@ test("calls whose code can't be loaded: an error that may be tried again, and th
   auth.setTokens(server.grant("ann"));
   const first = outcome(http.get("/me"));
   await until(() => first.done);
-  expect(first.error).toMatchObject({ code: "NETWORK", final: false, message: expect.stringContaining("code of HTTP calls") });
+  expect(first.error).toMatchObject({ code: "NETWORK", final: false, message: expect.stringContaining("can't be loaded") });
   expect(server.requests).toEqual([]);
   load = async () => {};
   const [second, third] = [outcome(http.get("/me")), outcome(http.post("/me", {}))];

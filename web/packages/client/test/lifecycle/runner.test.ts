@@ -1,10 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import "../../src/queue/queue.js";
-import "../../src/http/http.js";
-import "../../src/socket/rooms.js";
 import { useFakeClock } from "./clock.js";
 import { parse } from "./scenario.js";
 import { Stage } from "./stage.js";
+import "../loaded.js";
 
 beforeEach(useFakeClock);
 afterEach(() => void vi.useRealTimers());
