@@ -8,17 +8,18 @@ export function reason(signal: AbortSignal): HoldfastError {
   return local(cause?.name === "TimeoutError" ? "TIMEOUT" : "CANCELED", undefined, undefined, cause);
 }
 
-/** Calls a function when the signal aborts, or has; the function that it gives ends that. */
-const onAbort = (signal: AbortSignal | null | undefined, fn: () => void) => {
-  if (signal?.aborted) fn();
-  return listen(signal, "abort", fn);
-};
+/** Throws where a signal has aborted. */
+export function check(signal: AbortSignal | null | undefined): void {
+  if (signal?.aborted) throw reason(signal);
+}
 
 /** The promise's end, or the signal's if that comes first. What the promise stands for goes on. */
 export function until<T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    promise.then(resolve, reject).then(onAbort(signal, () => reject(reason(signal))));
+    const stop = () => reject(reason(signal));
+    if (signal.aborted) stop();
+    promise.then(resolve, reject).then(listen(signal, "abort", stop));
   });
 }
 
@@ -29,8 +30,8 @@ export function sleep(ms: number, signal?: AbortSignal | null): Promise<void> {
 }
 
 /**
- * Does some work under a signal that follows another one, and aborts with
- * TIMEOUT after some milliseconds; that ends the waiting too. `follow`: it
+ * Does some work under a signal that follows another one, if that has not
+ * aborted, and aborts with TIMEOUT after some milliseconds; that ends the waiting too. `follow`: it
  * follows still when the work is done.
  */
 export async function within<T>(
@@ -39,10 +40,11 @@ export async function within<T>(
   work: (signal: AbortSignal) => Promise<T>,
   follow?: boolean,
 ): Promise<T> {
+  check(signal);
   // AbortSignal.any and AbortSignal.timeout are not there in all browsers, nor do fake timers know them.
   const own = new AbortController();
-  const timer = setTimeout(() => own.abort(local("TIMEOUT", "No answer in time")), Math.min(ms, 2 ** 31 - 1));
-  const done = onAbort(signal, () => own.abort(reason(signal!)));
+  const timer = setTimeout(() => own.abort(local("TIMEOUT")), Math.min(ms, 2 ** 31 - 1));
+  const done = listen(signal, "abort", () => own.abort(reason(signal!)));
   try {
     return await until(work(own.signal), own.signal);
   } finally {

@@ -5,10 +5,15 @@ export function safely<A extends unknown[]>(fn: (...args: A) => unknown, ...args
   try {
     fn(...args);
   } catch (e) {
-    queueMicrotask(() => {
-      throw e;
-    });
+    report(e);
   }
+}
+
+/** Reports an error that nobody waits for, as an uncaught one. */
+export function report(e: unknown): void {
+  queueMicrotask(() => {
+    throw e;
+  });
 }
 
 /** Handlers by event name. */

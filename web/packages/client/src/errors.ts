@@ -42,7 +42,7 @@ export class HoldfastError extends Error {
       cause?: unknown;
     } = {},
   ) {
-    super(message, cause ? { cause } : undefined);
+    super(message, (cause && { cause }) as ErrorOptions);
     Object.assign(this, { status: 0, final }, there(more), { code });
   }
 }

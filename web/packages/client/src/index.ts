@@ -52,10 +52,7 @@ export function createRealtimeClient<E extends EventMap = EventMap>(
     try {
       return new URL(config.url ?? "/", globalThis.location?.href).href;
     } catch {
-      throw local(
-        "INVALID_ARGUMENT",
-        "`url` must be the server's address: there is no page to take it from",
-      );
+      throw local("INVALID_ARGUMENT", "`url` must be the server's address"); // there is no page to take it from
     }
   };
   const cookie = auth === false || (!authToken && auth?.cookie);

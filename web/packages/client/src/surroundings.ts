@@ -9,9 +9,7 @@ export function part<K extends keyof Platform>(platform: Platform | undefined, n
   const all = globalThis as any;
   if (name === "fetch" || name === "WebSocket") return all[name];
   // Node has channels, locks and storages as well: there, users of one server would meet in them.
-  const page = all.document;
-  if (!page) return undefined as Platform[K];
-  if (name === "cookie") return (() => page.cookie) as Platform[K];
+  if (!all.document) return undefined as Platform[K];
   return name === "events" ? all : name === "locks" ? all.navigator.locks : all[name];
 }
 

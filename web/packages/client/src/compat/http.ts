@@ -1,7 +1,7 @@
 import { HoldfastError } from "../errors.js";
+import { cookies as readable } from "../http/csrf.js";
 import { openHttp } from "../http/http.js";
 import { kit } from "../http/own.js";
-import { part } from "../surroundings.js";
 import { sourceOf, type RefreshManager } from "./refresh.js";
 import type { TokenManager } from "./token.js";
 import type { CsrfConfig, HttpRequestOptions } from "./types.js";
@@ -148,7 +148,7 @@ export class HttpClient {
   }
 
   #cookie(): string | null {
-    const cookies = `; ${part(undefined, "cookie")?.() ?? ""}`;
+    const cookies = `; ${readable(undefined) ?? ""}`;
     const value = cookies.split(`; ${this.#csrf?.cookieName ?? "csrf-token"}=`)[1]?.split(";")[0];
     return value ? decodeURIComponent(value) : null;
   }

@@ -1,11 +1,16 @@
+import type { Platform } from "../platform.js";
 import type { CsrfConfig } from "../types.js";
 import type { kit, OwnCall } from "./own.js";
+
+/** The cookies that scripts may read. */
+export const cookies = (platform: Platform | undefined): string | undefined =>
+  platform && "cookie" in platform ? platform.cookie?.() : globalThis.document?.cookie;
 
 /** A CSRF token, got when it is first needed (docs/protocol.md §3). */
 export function createCsrf(
   config: CsrfConfig,
   own: OwnCall,
-  cookies: () => string | undefined,
+  platform: Platform | undefined,
   { local, until }: Pick<typeof kit, "local" | "until">,
 ) {
   const { endpoint = "/api/auth/csrf", headerName: header = "X-CSRF-Token", cookieName = "csrf-token" } = config;
@@ -15,7 +20,7 @@ export function createCsrf(
     try {
       const { res, body } = await own("GET", endpoint);
       token =
-        res.headers.get(header) || body?.csrfToken || `; ${cookies()}`.split(`; ${cookieName}=`)[1]?.split(";")[0];
+        res.headers.get(header) || body?.csrfToken || `; ${cookies(platform)}`.split(`; ${cookieName}=`)[1]?.split(";")[0];
       if (!token) throw local("PROTOCOL_ERROR", `${endpoint} brought no CSRF token`);
       return token;
     } finally {

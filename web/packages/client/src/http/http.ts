@@ -41,13 +41,13 @@ export const codeOf = (status: number): Code =>
 /** Makes the HTTP client itself. This module is loaded by the first call. */
 export function openHttp(
   deps: HttpDeps,
-  { answered, clock, dispatch, join, local, part, random, reached, signedOut, sleep, timeoutOf, until, within }: typeof kit,
+  { answered, clock, dispatch, join, local, random, reached, signedOut, sleep, timeoutOf, until, within }: typeof kit,
 ): Omit<Http, "load"> {
   const { url: home, config = {}, source, csrf, platform } = deps;
   const base = () => new URL(config.baseUrl ?? "", home()).href;
   const timeouts = timeoutOf(deps);
   const guard =
-    csrf && createCsrf(csrf === true ? {} : csrf, own, () => part(platform, "cookie")?.(), { local, until });
+    csrf && createCsrf(csrf === true ? {} : csrf, own, platform, { local, until });
 
   const refused = (res: Response, text: string, call: Call) =>
     answered(res, text, `${call.method} ${new URL(call.url).pathname}`, clock(platform), call.own ? undefined : codeOf);

@@ -82,7 +82,7 @@ export async function dispatch(
 }
 
 /** What the code that is loaded later is given, as it imports nothing of the core. */
-export const kit = { answered, clock, dispatch, join, local, part, random, reached, signedOut, sleep, timeoutOf, until, within };
+export const kit = { answered, clock, dispatch, join, local, random, reached, signedOut, sleep, timeoutOf, until, within };
 
 /** Makes an HTTP client. Nothing is called yet, and its code is loaded by the first call. */
 export function createHttp(deps: HttpDeps): Http {

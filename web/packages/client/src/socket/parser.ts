@@ -1,5 +1,3 @@
-
-
 import { local } from "../errors.js";
 
 /** What goes out as bytes of its own beside an event's JSON. */
@@ -19,9 +17,6 @@ export interface Packet {
   data: any;
 }
 
-const isBinary = (v: unknown): v is Binary =>
-  v instanceof ArrayBuffer || ArrayBuffer.isView(v) || (typeof Blob !== "undefined" && v instanceof Blob);
-
 /**
  * Makes the frames of a packet, in an Engine.IO message. Throws
  * INVALID_ARGUMENT for what no JSON can carry, over 16 attachments or 32 levels.
@@ -34,8 +29,9 @@ export function encode(type: number, ns: string, id?: number, data?: unknown): F
   try {
     text = JSON.stringify(data, function (this: any, key, value) {
       const raw = this[key]; // before its toJSON
-      if (isBinary(raw)) return { _placeholder: true, num: found.push(raw) - 1 };
-      if (value !== null && typeof value === "object") {
+      if (raw instanceof ArrayBuffer || ArrayBuffer.isView(raw) || raw instanceof Blob)
+        return { _placeholder: true, num: found.push(raw) - 1 };
+      if (value && typeof value === "object") {
         const level = (levels.get(this) ?? 0) + 1;
         if (level > 32) throw level;
         levels.set(value, level);
@@ -43,11 +39,11 @@ export function encode(type: number, ns: string, id?: number, data?: unknown): F
       }
       return value;
     });
+    if (found[16] || (found[0] && forged)) throw found;
   } catch (e) {
-    throw local("INVALID_ARGUMENT", "no JSON, or too deep", undefined, e);
+    throw local("INVALID_ARGUMENT", "No JSON, too deep, or too many attachments", undefined, e);
   }
   const n = found.length;
-  if (n > 16 || (n && forged)) throw local("INVALID_ARGUMENT", "too many attachments, or a forged one");
   return [`4${n ? `${type + 3}${n}-` : type}${ns === "/" ? "" : ns + ","}${id ?? ""}${text ?? ""}`, ...found];
 }
 
@@ -57,9 +53,9 @@ export const bad = (): never => {
 };
 
 /**
- * Makes the decoder of one connection. It takes text without the Engine.IO
- * type, and attachments; undefined: more is to come. Throws PROTOCOL_ERROR, or
- * MESSAGE_TOO_LARGE over `most` bytes of text and attachments.
+ * Makes the decoder of one connection, which is at its end where it throws. It
+ * takes text without the Engine.IO type, and attachments; undefined: more is to
+ * come. Throws PROTOCOL_ERROR, or MESSAGE_TOO_LARGE over `most` bytes of text and attachments.
  */
 export function decoder(
   most = 2 << 20,
@@ -67,64 +63,58 @@ export function decoder(
   depth = 32,
 ): (frame: string | ArrayBuffer) => Packet | undefined {
   let waiting: Packet | undefined; // for attachments
-  let slots: ([any, string | number] | undefined)[];
-  let want: number;
-  let have: number;
+  let slots: (0 | [holder: any, key: string])[] = [];
+  let binary: boolean; // without a count nothing is a placeholder
   let size: number;
 
   const grow = (n: number) => {
     size += n;
-    if (size > most) {
-      waiting = undefined;
-      throw local("MESSAGE_TOO_LARGE", `Over ${most} bytes`, false);
-    }
+    if (size > most) throw local("MESSAGE_TOO_LARGE", `Over ${most} bytes`, false);
   };
-  // Notes where attachments go. Without a count nothing is a placeholder.
-  const walk = (holder: any, key: string | number, level: number, binary: boolean) => {
+  // Notes where attachments go.
+  const walk = (holder: any, key: string, level: number) => {
     const value = holder[key];
-    if (value === null || typeof value !== "object") return;
+    if (!value || typeof value !== "object") return;
     if (level > depth) bad();
-    if (binary && value._placeholder === true) {
-      const num = value.num;
-      if (Object.keys(value).length !== 2 || !Number.isInteger(num) || num < 0 || num >= want || slots[num]) bad();
-      slots[num] = [holder, key];
-      have--;
-    } else for (const k of Object.keys(value)) walk(value, k, level + 1, binary);
+    const keys = Object.keys(value);
+    const { num } = value;
+    if (!binary || value._placeholder !== true) for (const k of keys) walk(value, k, level + 1);
+    else if (keys[2] || typeof num !== "number" || slots[num] !== 0) bad();
+    else slots[num] = [holder, key];
   };
 
   return (frame) => {
+    let p = waiting;
     if (typeof frame !== "string") {
-      const p = waiting ?? bad();
       grow(frame.byteLength);
-      const [holder, key] = slots[have++]!;
+      const [holder, key] = (slots.shift() || bad()) as [any, string];
       holder[key] = frame;
-      if (have < want) return;
+      if (slots[0]) return;
       waiting = undefined;
       return p;
     }
-    if (waiting) {
-      waiting = undefined;
-      bad();
-    }
+    if (p) bad();
     size = 0;
     grow(frame.length);
-    const p = { type: 2, ns: "/", id: undefined, data: undefined } as Packet;
+    p = { type: 2, ns: "/", id: undefined, data: undefined };
     let body = frame.slice(1);
-    let binary = false;
-    want = 0;
+    slots = [];
+    binary = false;
     // Events come by thousands: the usual ones go through no pattern.
     if (!frame.startsWith("2[")) {
       const [head, first, count, space = "/", number] =
         /^([0-6])(?:(0|[1-9]\d?)-)?(?:(\/[^,?]*)(?:\?[^,]*)?(?:,|$))?(0|[1-9]\d{0,15})?/.exec(frame) ?? bad();
       body = frame.slice(head!.length);
-      binary = +first! > 4;
-      want = +(count ?? 0);
-      p.type = +first! - (binary ? 3 : 0);
+      p.type = +first!;
       p.ns = space;
       if (number) p.id = +number;
+      binary = p.type > 4;
+      if (binary !== !!count || +count! > attachments) bad();
+      if (binary) {
+        p.type -= 3;
+        slots = Array(+count!).fill(0);
+      }
       if (
-        binary !== !!count ||
-        want > attachments ||
         !Number.isSafeInteger(p.id ?? 0) ||
         !/^(0\{?|1|2i?\[|3i\[|4["{])$/.test(p.type + (number ? "i" : "") + body.slice(0, 1))
       )
@@ -140,18 +130,12 @@ export function decoder(
       if (typeof name === "number") p.data[0] = `${name}`; // JavaScript can emit one
       else if (typeof name !== "string") bad();
     }
-    slots = [];
-    have = want;
-    const holds = (c: string) => {
-      let n = 0;
-      for (let i = 0; (i = body.indexOf(c, i) + 1); ) n++;
-      return n;
-    };
-    // Too few brackets can't be too deep.
-    if (binary || holds("[") + holds("{") > depth) walk(p, "data", 1, binary);
-    if (have) bad();
-    if (want) waiting = p;
-    else return p;
+    let brackets = 0; // of both kinds: their codes differ in one bit. Too few can't be too deep.
+    for (let i = 0; i < body.length; i++) if ((body.charCodeAt(i) | 32) === 123) brackets++;
+    if (binary || brackets > depth) walk(p, "data", 1);
+    if (slots.includes(0)) bad();
+    if (!slots[0]) return p;
+    waiting = p;
     return;
   };
 }
