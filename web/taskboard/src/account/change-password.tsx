@@ -39,21 +39,21 @@ export function ChangePassword() {
     return (
       <>
         <p>When you change it, you are signed out everywhere but here.</p>
-        <div className="row">
+        <div className="line-up">
           <Button onClick={() => (setDone(false), setWrong({}), change.clear(), setOpen(true))}>Change the password</Button>
-          <p role="status" className="soft">
+          <p role="status" className="soft-text">
             {done ? "It is changed, and all other sessions are ended." : ""}
           </p>
         </div>
       </>
     );
   return (
-    <form className="stack narrow" noValidate onSubmit={submit}>
+    <form className="form-stack form-narrow" noValidate onSubmit={submit}>
       <input className="sr" type="text" name="email" autoComplete="username" defaultValue={user?.email} readOnly tabIndex={-1} aria-hidden="true" />
       <PasswordField autoFocus label="Present password" name="old" autoComplete="current-password" error={wrong.old} />
       <PasswordField label="New password" name="next" autoComplete="new-password" error={wrong.next} hint={`At least ${minPassword} characters.`} />
       <CallProblem call={change} />
-      <div className="row">
+      <div className="line-up">
         <Button type="submit" kind="primary" busy={change.busy} disabled={change.wait > 0}>
           Change it
         </Button>

@@ -30,12 +30,12 @@ export function CodeForm({
     else input.focus();
   };
   return (
-    <form className="stack narrow" noValidate onSubmit={submit}>
+    <form className="form-stack form-narrow" noValidate onSubmit={submit}>
       <Field
         autoFocus
         label={label}
         name="code"
-        className="code"
+        className="code-input"
         autoComplete="one-time-code"
         inputMode={anyCode ? "text" : "numeric"}
         autoCapitalize="none"
@@ -43,7 +43,7 @@ export function CodeForm({
         error={missing ? "The code is needed." : undefined}
       />
       <CallProblem call={enter} />
-      <div className="row">
+      <div className="line-up">
         <Button type="submit" kind="primary" busy={enter.busy} disabled={enter.wait > 0}>
           {action}
         </Button>

@@ -21,18 +21,18 @@ export function CodeStep({ onCode, onBack }: { onCode: (code: string) => Promise
   return (
     <>
       <h1>One more step</h1>
-      <p className="soft">
+      <p className="soft-text">
         {recovery
           ? "Type one of the recovery codes that you have kept. Each is good once."
           : "Open your authenticator app, and type the code that it shows for the task board."}
       </p>
-      <form ref={form} className="stack" noValidate onSubmit={submit}>
+      <form ref={form} className="form-stack" noValidate onSubmit={submit}>
         <Field
           key={String(recovery)}
           autoFocus
           label={recovery ? "Recovery code" : "Code"}
           name="code"
-          className="code"
+          className="code-input"
           autoComplete={recovery ? "off" : "one-time-code"}
           inputMode={recovery ? "text" : "numeric"}
           autoCapitalize="none"
@@ -44,15 +44,15 @@ export function CodeStep({ onCode, onBack }: { onCode: (code: string) => Promise
           }}
         />
         <CallProblem call={enter} />
-        <Button type="submit" kind="primary" className="wide" busy={enter.busy} disabled={enter.wait > 0}>
+        <Button type="submit" kind="primary" className="full-width" busy={enter.busy} disabled={enter.wait > 0}>
           Go on
         </Button>
       </form>
       <p className="way-other">
-        <button type="button" className="link" onClick={() => (enter.clear(), setMissing(""), setRecovery(!recovery))}>
+        <button type="button" className="text-link" onClick={() => (enter.clear(), setMissing(""), setRecovery(!recovery))}>
           {recovery ? "Use the app’s code" : "Use a recovery code"}
         </button>
-        <button type="button" className="link" onClick={onBack}>
+        <button type="button" className="text-link" onClick={onBack}>
           Back
         </button>
       </p>

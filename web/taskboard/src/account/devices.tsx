@@ -27,10 +27,10 @@ export function Devices() {
   });
 
   return (
-    <div className="page">
-      <div className="page-head">
+    <div className="account-page">
+      <div className="account-head">
         <h1>Devices</h1>
-        <p className="soft">Wherever you are signed in. Who is ended here is out at once: open pages leave, and their connections close.</p>
+        <p className="soft-text">Wherever you are signed in. Who is ended here is out at once: open pages leave, and their connections close.</p>
       </div>
       <Loaded load={load} lines={2}>
         {(sessions) => (
@@ -42,13 +42,13 @@ export function Devices() {
         )}
       </Loaded>
       <CallProblem call={end} />
-      <div className="row">
+      <div className="line-up">
         {others.length > 1 && (
           <Button kind="danger" busy={end.busy} onClick={() => void end.run(others)}>
-            End all {others.length} others
+            End all others
           </Button>
         )}
-        <p role="status" className="soft">
+        <p role="status" className="soft-text">
           {said || (load.data && !others.length ? "You are signed in nowhere else." : "")}
         </p>
       </div>

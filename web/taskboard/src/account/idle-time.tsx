@@ -15,7 +15,7 @@ export function IdleTime() {
   return (
     <>
       <p>When nobody has touched the page for a while, it is covered until you type your password. This holds for this browser.</p>
-      <div className="row">
+      <div className="line-up">
         <div className="field">
           <label htmlFor={id}>Lock the page</label>
           <select
@@ -36,7 +36,7 @@ export function IdleTime() {
       </div>
       <div role="status">
         {minutes !== began && (
-          <p className="row soft">
+          <p className="line-up soft-text">
             It holds when the page is loaded anew. <Button onClick={() => location.reload()}>Load it anew</Button>
           </p>
         )}

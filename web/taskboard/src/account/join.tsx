@@ -25,11 +25,11 @@ export function Join({ token }: { token: string }) {
     return () => abort.abort();
   }, [http, token, tries]);
   return (
-    <div className="page page-narrow">
+    <div className="account-page account-narrow">
       <h1>{trouble ? "The board could not be opened" : "Opening the board…"}</h1>
-      <div role="status">{trouble ? <p className="problem">{trouble.text}</p> : <p className="soft">You are being made a member of it.</p>}</div>
+      <div role="status">{trouble ? <p className="problem">{trouble.text}</p> : <p className="soft-text">You are being made a member of it.</p>}</div>
       {trouble && (
-        <p className="row">
+        <p className="line-up">
           <Button kind="primary" onClick={() => (setTrouble(undefined), setTries(tries + 1))}>
             Try again
           </Button>

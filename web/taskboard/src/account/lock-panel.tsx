@@ -49,30 +49,30 @@ export function LockPanel({ user, minutes, onUnlock }: { user: User; minutes: nu
           <Avatar id={user.id} name={name} size={48} />
           <div>
             <h1>Locked</h1>
-            <p className="soft">{name}</p>
+            <p className="soft-text">{name}</p>
           </div>
         </div>
         <p>
           {minutes === 1 ? "For a minute" : `For ${minutes} minutes`} nobody has touched this page, so it is covered, and its connection is closed. What
           you have typed is still there.
         </p>
-        <form className="stack" noValidate onSubmit={submit}>
+        <form className="form-stack" noValidate onSubmit={submit}>
           {/* So that password managers know whose password it is. */}
           <input className="sr" type="text" name="email" autoComplete="username" defaultValue={user.email} readOnly tabIndex={-1} aria-hidden="true" />
           <PasswordField ref={input} label="Password" name="password" autoComplete="current-password" error={missing ? "Your password is needed." : undefined} />
           <CallProblem call={password} />
-          <Button type="submit" kind="primary" className="wide" busy={password.busy} disabled={password.wait > 0}>
+          <Button type="submit" kind="primary" className="full-width" busy={password.busy} disabled={password.wait > 0}>
             Unlock
           </Button>
         </form>
         {hasPasskeys() && (
-          <Button className="wide" busy={passkey.busy} onClick={() => void passkey.run()}>
+          <Button className="full-width" busy={passkey.busy} onClick={() => void passkey.run()}>
             Unlock with a passkey
           </Button>
         )}
         <CallProblem call={passkey} />
         <p className="way-other">
-          <button type="button" className="link" onClick={() => void signOut().catch(() => {})}>
+          <button type="button" className="text-link" onClick={() => void signOut().catch(() => {})}>
             Sign out
           </button>
         </p>

@@ -67,7 +67,7 @@ export function Passkeys() {
       </Loaded>
       <CallProblem call={remove} />
       {adding ? (
-        <form className="stack narrow" noValidate onSubmit={submit}>
+        <form className="form-stack form-narrow" noValidate onSubmit={submit}>
           <Field
             autoFocus
             label="Name of the passkey"
@@ -78,7 +78,7 @@ export function Passkeys() {
             hint="So that you know later which one it is."
           />
           <CallProblem call={add} />
-          <div className="row">
+          <div className="line-up">
             <Button type="submit" kind="primary" busy={add.busy}>
               Add it
             </Button>
@@ -88,15 +88,15 @@ export function Passkeys() {
           </div>
         </form>
       ) : (
-        <div className="row">
+        <div className="line-up">
           {hasPasskeys() ? (
             <Button onClick={() => (say(""), add.clear(), setAdding(true))}>Add a passkey</Button>
           ) : (
-            <p className="soft">This browser has no passkeys at this address: they need https, or localhost.</p>
+            <p className="soft-text">This browser has no passkeys at this address: they need https, or localhost.</p>
           )}
         </div>
       )}
-      <p role="status" className="soft">
+      <p role="status" className="soft-text">
         {said}
       </p>
     </>

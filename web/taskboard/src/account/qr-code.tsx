@@ -5,7 +5,7 @@ import { encode } from "uqr";
 export function QRCode({ text, label }: { text: string; label: string }) {
   const { size, path } = useMemo(() => {
     // The quiet zone of four modules is the standard's (ISO/IEC 18004).
-    const { data, size } = encode(text, { ecc: "M", border: 4 });
+    const { data, size } = encode(text, { ecc: "L", border: 4 });
     const rows = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : "")));
     return { size, path: rows.join("") };
   }, [text]);

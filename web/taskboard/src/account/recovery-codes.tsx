@@ -18,20 +18,20 @@ export function RecoveryCodes({ codes, onDone }: { codes: string[]; onDone: () =
         Your recovery codes
       </h3>
       <p>Each is good once, in place of a code, should you lose the app. They are shown this once: keep them where you keep papers.</p>
-      <ol className="codes" aria-label="Recovery codes">
+      <ol className="recovery-codes" aria-label="Recovery codes">
         {codes.map((code) => (
           <li key={code}>
             <code>{code}</code>
           </li>
         ))}
       </ol>
-      <div className="row">
+      <div className="line-up">
         <Button onClick={() => void copy()}>Copy</Button>
         <Button onClick={() => (download("taskboard-recovery-codes.txt", text), say("Saved."))}>Download</Button>
         <Button kind="primary" onClick={onDone}>
           I have kept them
         </Button>
-        <p role="status" className="soft">
+        <p role="status" className="soft-text">
           {said}
         </p>
       </div>

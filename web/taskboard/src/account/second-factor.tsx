@@ -36,7 +36,7 @@ export function SecondFactor({ on, onChange }: { on: boolean; onChange: () => Pr
           <p>Scan this with an authenticator app, then type the code that it shows.</p>
           <div className="setup">
             <QRCode text={doing.setup.url} label="The secret, for an authenticator app" />
-            <div className="stack">
+            <div className="form-stack">
               <p>
                 <span className="hint">Or type this secret into it:</span>
                 <br />
@@ -103,7 +103,7 @@ export function SecondFactor({ on, onChange }: { on: boolean; onChange: () => Pr
         )}
       </p>
       <CallProblem call={begin} />
-      <div className="row">
+      <div className="line-up">
         {on ? (
           <>
             <Button onClick={() => set({ step: "renew" })}>New recovery codes</Button>

@@ -12,23 +12,23 @@ export function Security() {
   const http = useHttpClient();
   const account = useLoad(useCallback(async (signal) => (await http.get<{ user: Account }>("/api/auth/session", { signal })).user, [http]));
   return (
-    <div className="page">
+    <div className="account-page">
       <h1>Security</h1>
-      <section className="section" aria-labelledby="security-code">
+      <section className="account-section" aria-labelledby="security-code">
         <h2 id="security-code">Second step</h2>
         <Loaded load={account} lines={1}>
           {({ totp }) => <SecondFactor on={totp} onChange={account.again} />}
         </Loaded>
       </section>
-      <section className="section" aria-labelledby="security-passkeys">
+      <section className="account-section" aria-labelledby="security-passkeys">
         <h2 id="security-passkeys">Passkeys</h2>
         <Passkeys />
       </section>
-      <section className="section" aria-labelledby="security-password">
+      <section className="account-section" aria-labelledby="security-password">
         <h2 id="security-password">Password</h2>
         <ChangePassword />
       </section>
-      <section className="section" aria-labelledby="security-idle">
+      <section className="account-section" aria-labelledby="security-idle">
         <h2 id="security-idle">Lock</h2>
         <IdleTime />
       </section>

@@ -1,7 +1,7 @@
 import { useHttpClient, useRealtimeClient } from "@holdfast/client/react";
 import { useCallback, useState } from "react";
 import { parse, useHash } from "../router.js";
-import { isKnown, setKnown } from "../settings.js";
+import { isKnown } from "../settings.js";
 import { Button, Problem } from "../ui/index.js";
 import { signIn, type Credentials, type Entry } from "./calls.js";
 import { CodeStep } from "./code-step.js";
@@ -15,7 +15,7 @@ export function SignIn({ reason }: { reason?: SignOutReason | undefined }) {
   const http = useHttpClient();
   const { auth } = useRealtimeClient();
   const invited = parse(useHash()).at === "join";
-  const [way, setWay] = useState<Way>(() => (isKnown() || reason ? "in" : "up"));
+  const [way, setWay] = useState<Way>(() => (isKnown() ? "in" : "up"));
   const [halfway, setHalfway] = useState<Credentials>();
 
   /** Takes what the server has answered: a session, or that a code is wanted as well. */
@@ -25,7 +25,6 @@ export function SignIn({ reason }: { reason?: SignOutReason | undefined }) {
         setHalfway(who);
         return;
       }
-      setKnown();
       auth!.setTokens(entry);
     },
     [auth],
@@ -45,7 +44,7 @@ export function SignIn({ reason }: { reason?: SignOutReason | undefined }) {
           ) : (
             <>
               {invited && (
-                <p className="note">You are invited to a board. It opens as soon as you are signed in.</p>
+                <p className="account-note">You are invited to a board. It opens as soon as you are signed in.</p>
               )}
               <WayIn way={way} onWay={setWay} onEntry={entered} />
             </>
@@ -66,13 +65,13 @@ function Reason({ reason }: { reason: SignOutReason }) {
   });
   if (!reason.untold)
     return (
-      <div role="status" className="note">
+      <div role="status" className="account-note">
         {reason.text}
       </div>
     );
   if (told)
     return (
-      <div role="status" className="note">
+      <div role="status" className="account-note">
         You are signed out.
       </div>
     );

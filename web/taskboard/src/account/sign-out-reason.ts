@@ -1,7 +1,7 @@
 import type { AuthEvents } from "@holdfast/client";
 import { useRealtimeClient } from "@holdfast/client/react";
 import { useEffect, useState } from "react";
-import { setLockedSession } from "../settings.js";
+import { setKnown, setLockedSession } from "../settings.js";
 
 /** Why nobody is signed in any more. `untold`: the server did not hear of the sign-out, so the session's cookie is still good. */
 export interface SignOutReason {
@@ -22,10 +22,12 @@ export function useSignOutReason(): SignOutReason | undefined {
     const offs = [
       auth.on("sign-out", (event) => {
         own = event.source === "self" && !event.error;
+        setKnown();
         setLockedSession(undefined);
         setReason(reasonOf(event));
       }),
       auth.on("sign-in", () => {
+        setKnown();
         own = false;
         setReason(undefined);
       }),

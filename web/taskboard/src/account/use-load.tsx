@@ -47,7 +47,7 @@ export function Loaded<T>({ load, lines, children }: { load: Load<T>; lines: num
   if (load.data !== undefined) return children(load.data);
   if (load.trouble)
     return (
-      <div className="row" role="alert">
+      <div className="line-up" role="alert">
         <p className="problem">{load.trouble.text}</p>
         <Button onClick={() => void load.again()}>Try again</Button>
       </div>

@@ -63,7 +63,7 @@ export function WayIn({ way, onWay, onEntry }: Props) {
   return (
     <>
       <h1>{up ? "Make an account" : "Sign in"}</h1>
-      <form className="stack" noValidate onSubmit={submit}>
+      <form className="form-stack" noValidate onSubmit={submit}>
         {up && <Field label="Name" name="name" autoComplete="name" maxLength={100} error={wrong.name} hint="Others on your boards see it." />}
         <Field
           label="E-mail"
@@ -85,20 +85,20 @@ export function WayIn({ way, onWay, onEntry }: Props) {
           {up && enter.trouble?.code === "CONFLICT" && (
             <>
               {" "}
-              <button type="button" className="link" onClick={() => change("in")}>
+              <button type="button" className="text-link" onClick={() => change("in")}>
                 Sign in instead
               </button>
             </>
           )}
         </CallProblem>
-        <Button type="submit" kind="primary" className="wide" busy={enter.busy} disabled={enter.wait > 0}>
+        <Button type="submit" kind="primary" className="full-width" busy={enter.busy} disabled={enter.wait > 0}>
           {up ? "Make the account" : "Sign in"}
         </Button>
       </form>
       {!up && hasPasskeys() && offered.possible && (
         <>
           <p className="or">or</p>
-          <Button className="wide" busy={passkey.busy} disabled={passkey.wait > 0} onClick={() => void passkey.run()}>
+          <Button className="full-width" busy={passkey.busy} disabled={passkey.wait > 0} onClick={() => void passkey.run()}>
             Sign in with a passkey
           </Button>
         </>
@@ -107,7 +107,7 @@ export function WayIn({ way, onWay, onEntry }: Props) {
       <CallProblem call={offered} />
       <p className="way-other">
         {up ? "You have one? " : "New here? "}
-        <button type="button" className="link" onClick={() => change(up ? "in" : "up")}>
+        <button type="button" className="text-link" onClick={() => change(up ? "in" : "up")}>
           {up ? "Sign in" : "Make an account"}
         </button>
       </p>
