@@ -12,7 +12,7 @@ export function Invite({ board, onChange }: { board: string; onChange: (member: 
   const [said, say] = useState("");
   const invite = useCall(async (form: HTMLFormElement, email: string, role: string) => {
     const { member } = await http.post<Change>(`/api/boards/${encodeURIComponent(board)}/members`, { email, role });
-    if (member) onChange(member);
+    if (member) onChange({ ...member, email });
     say(`${member?.name || email} is on the board.`);
     form.reset();
     (form.elements.namedItem("email") as HTMLElement).focus(); // for the next one

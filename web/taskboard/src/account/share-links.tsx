@@ -25,7 +25,7 @@ export function Links({ board, links }: { board: string; links: Link[] }) {
   const make = useCall(async (role: Role) => {
     const link = await http.post<Link>(path, { role });
     setAll([...without(role), link]);
-    say("The link is made. Copy it now: it is shown this once.");
+    say("The link is made.");
   });
   const end = useCall(async (role: Role) => {
     await http.delete(`${path}/${role}`);
@@ -89,7 +89,13 @@ function OneLink({
     <li className="rows-row share-link">
       <div className="rows-text">
         <p>{name}</p>
-        <p className="rows-more">{link && !link.token ? `Made ${when(link.created)}. It can’t be shown again, but made anew; the old one ends then.` : text}</p>
+        <p className="rows-more">
+          {!link
+            ? text
+            : link.token
+              ? `${text} Copy it now: it is shown this once.`
+              : `Made ${when(link.created)}. It can’t be shown again, but made anew; the old one ends then.`}
+        </p>
         {link?.token && (
           <div className="share-token">
             <input ref={input} className="select" readOnly aria-label={name} value={address(link.token)} onFocus={({ target }) => target.select()} />
@@ -99,7 +105,7 @@ function OneLink({
           </div>
         )}
       </div>
-      <div className="line-up">
+      <div className="share-do">
         <Button busy={busy} aria-label={`${link ? "Make anew" : "Make"}: ${name.toLowerCase()}`} onClick={onMake}>
           {link ? "Make anew" : "Make"}
         </Button>

@@ -56,13 +56,12 @@ export function Members({
             <Avatar id={member.id} name={member.name} />
             <div className="rows-text">
               <p>
-                {member.name || "Somebody"}
-                {member.id === me && <span className="tag">You</span>}
+                {member.name || "Somebody"} {member.id === me && <span className="tag">You</span>}
               </p>
               {(member.email || member.link) && <p className="rows-more">{[member.email, member.link && "came by a link"].filter(Boolean).join(" · ")}</p>}
             </div>
             {owner && member.role !== "owner" ? (
-              <>
+              <div className="share-do">
                 <select
                   className="select"
                   aria-label={`Role of ${member.name}`}
@@ -75,16 +74,16 @@ export function Members({
                 <Button kind="quiet" aria-label={`Remove ${member.name}`} busy={remove.busy} onClick={() => void remove.run(member)}>
                   Remove
                 </Button>
-              </>
+              </div>
             ) : (
-              <>
+              <div className="share-do">
                 <span className="soft-text">{roleNames[member.role]}</span>
                 {member.id === me && !owner && (
                   <Button busy={remove.busy} onClick={() => void remove.run(member)}>
                     Leave
                   </Button>
                 )}
-              </>
+              </div>
             )}
           </li>
         ))}

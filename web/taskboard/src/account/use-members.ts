@@ -30,8 +30,8 @@ export function useMembers(state: BoardState): { list: Member[]; take: (member: 
 
 /** Events don't carry addresses, which the owner may have read before. */
 function withMember(list: Member[], member: Member, removed: boolean): Member[] {
-  const before = list.find(({ id }) => id === member.id);
+  const email = list.find(({ id }) => id === member.id)?.email;
   const others = list.filter(({ id }) => id !== member.id);
   if (removed) return others;
-  return [...others, before ? { ...before, ...member } : member];
+  return [...others, { ...(email && { email }), ...member }];
 }
