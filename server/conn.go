@@ -241,6 +241,16 @@ func (c *Conn) Send(f *hub.Frame) bool {
 	return fits
 }
 
+// sendLast is Send for the answer to a job: where it is the last one, nothing
+// is likely to follow that the answer could share a write with.
+func (c *Conn) sendLast(f *hub.Frame) bool {
+	l := c.link
+	if l.quickly == nil || c.gone.Load() || !c.open.Load() || !l.work.last() {
+		return c.Send(f)
+	}
+	return l.quickly.SendNow(f)
+}
+
 // Pace implements hub.Pacer: it waits until there is room in the queue for
 // more of a replay.
 func (c *Conn) Pace(ctx context.Context) error {

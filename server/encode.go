@@ -15,7 +15,8 @@ type roomEncoder struct{ namespace string }
 
 // Encode makes ["event", data, meta] of an event.
 func (e roomEncoder) Encode(ev *holdfast.Event) *hub.Frame {
-	text := make([]byte, 0, len(ev.Data)+len(ev.Name)+len(ev.Room)+len(ev.ID)+len(ev.From)+len(e.namespace)+128)
+	const space = transport.HeaderSpace
+	text := make([]byte, space, space+len(ev.Data)+len(ev.Name)+len(ev.Room)+len(ev.ID)+len(ev.From)+len(e.namespace)+128)
 	if n := len(ev.Attachments); n > 0 {
 		text = append(text, '4', '5')
 		text = strconv.AppendInt(text, int64(n), 10)
@@ -50,5 +51,5 @@ func (e roomEncoder) Encode(ev *holdfast.Event) *hub.Frame {
 		text = jsonscan.AppendString(text, ev.From)
 	}
 	text = append(text, '}', ']')
-	return transport.NewFrame(text, ev.Attachments...)
+	return transport.FrameIn(text, ev.Attachments...)
 }

@@ -50,7 +50,14 @@ type pipe interface {
 	Transport() string
 }
 
-var _ pipe = (*transport.Conn)(nil)
+// quickPipe is a pipe that can write in the caller's goroutine, without
+// waiting: transport.Conn's SendNow.
+type quickPipe interface{ SendNow(f *hub.Frame) bool }
+
+var (
+	_ pipe      = (*transport.Conn)(nil)
+	_ quickPipe = (*transport.Conn)(nil)
+)
 
 // notice is something that Holdfast itself says to a client.
 type notice struct {
@@ -65,14 +72,15 @@ type notice struct {
 // transport calls Message and Closed one at a time.
 type link struct {
 	// static after construction
-	srv    *Server
-	proto  protocol
-	eio    pipe
-	id     string       // public; the Engine.IO sid is a secret of the client
-	ip     netip.Addr   // the client's, as trusted proxies tell it
-	addr   netip.Prefix // what limits count by
-	ctx    context.Context
-	cancel context.CancelFunc
+	srv     *Server
+	proto   protocol
+	eio     pipe
+	quickly quickPipe    // eio, if it is one
+	id      string       // public; the Engine.IO sid is a secret of the client
+	ip      netip.Addr   // the client's, as trusted proxies tell it
+	addr    netip.Prefix // what limits count by
+	ctx     context.Context
+	cancel  context.CancelFunc
 
 	// owned by the reader
 	dec     socketio.Decoder // of Socket.IO

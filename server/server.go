@@ -56,7 +56,7 @@ type Server struct {
 
 	ledger   *ledger
 	draining atomic.Bool
-	tasks    sync.WaitGroup // the goroutines of workQueues
+	crew     crew // does the work of workQueues
 	hooks    hooks
 	lines    tally           // the Conns whose last call is still to come
 	giveUp   context.Context // ends when Shutdown waits no longer
@@ -248,7 +248,7 @@ func (s *Server) Connections() int {
 // stuck are those that don't.
 func (s *Server) wait(ctx context.Context) (stuck bool, err error) {
 	done := make(chan struct{})
-	go func() { s.tasks.Wait(); s.lines.wait(); close(done) }()
+	go func() { s.crew.wait(); s.lines.wait(); close(done) }()
 	select {
 	case <-done:
 		return false, nil
@@ -346,6 +346,7 @@ func (s *Server) open(c pipe, proto protocol) (*link, error) {
 		return nil, err
 	}
 	l := &link{srv: s, proto: proto, eio: c, id: rand.Text(), ip: ip, addr: addr, pending: true}
+	l.quickly, _ = c.(quickPipe)
 	// Not the transport's context: handlers may finish after the close.
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	context.AfterFunc(c.Context(), func() { time.AfterFunc(lastEvents, l.cancel) })

@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/transport"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -66,7 +67,7 @@ func (s socketIO) dispatch(l *link, p socketio.Packet) {
 		// The packet aliases the transport's buffer; what waits, or is kept
 		// in a room's history, needs bytes of its own.
 		p.Data = bytes.Clone(p.Data)
-		event, args, err := p.Event()
+		event, args, err := l.dec.Event(p)
 		if err != nil {
 			l.end(holdfast.AsError(err))
 			return
@@ -189,7 +190,7 @@ func readCommand(event string, args socketio.Args) (command, error) {
 	if len(args.Values) == 0 || args.Values[0][0] != '{' {
 		return cmd, holdfast.Errorf(holdfast.InvalidArgument, "%s needs an object as its payload", event)
 	}
-	if err := json.Unmarshal(args.Values[0], &cmd); err != nil {
+	if err := cmd.readJSON(args.Values[0]); err != nil {
 		return cmd, invalidPayload(event, err)
 	}
 	cmd.name = event
@@ -208,21 +209,26 @@ func (c *Conn) reply(p socketio.Packet, result any, err error) {
 	c.answer(p.ID, out, err, false)
 }
 
+// answerIf answers an event of the application, if an ack was asked for.
 func (c *Conn) answerIf(p socketio.Packet, out socketio.Args, err error, raw bool) {
 	if p.HasID {
-		c.answer(p.ID, out, err, raw)
+		c.sendLast(c.ack(p.ID, out, err, raw))
 	}
 }
 
 // answer sends an ack.
 func (c *Conn) answer(id uint64, out socketio.Args, err error, raw bool) {
+	c.Send(c.ack(id, out, err, raw))
+}
+
+func (c *Conn) ack(id uint64, out socketio.Args, err error, raw bool) *hub.Frame {
 	switch {
 	case err != nil:
 		out = refusalArgs(err)
 	case !raw:
 		out = accepted(out)
 	}
-	c.Send(ackFrame(c.ns.name, id, out))
+	return ackFrame(c.ns.name, id, out)
 }
 
 func refusalArgs(err error) socketio.Args {
@@ -230,8 +236,11 @@ func refusalArgs(err error) socketio.Args {
 }
 
 func ackFrame(namespace string, id uint64, args socketio.Args) *hub.Frame {
-	return packetFrame(socketio.Packet{
-		Type: socketio.Ack, Namespace: namespace, ID: id, HasID: true,
-		Data: args.AppendArray(make([]byte, 0, 64)), Attachments: args.Attachments,
-	})
+	size := transport.HeaderSpace + 1 + 24 + len(namespace) + 2
+	for _, v := range args.Values {
+		size += len(v) + 1
+	}
+	p := socketio.Packet{Type: socketio.Ack, Namespace: namespace, ID: id, HasID: true, Attachments: args.Attachments}
+	text := append(make([]byte, transport.HeaderSpace, size), '4')
+	return transport.FrameIn(args.AppendArray(p.Append(text)), args.Attachments...)
 }

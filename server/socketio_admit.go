@@ -154,7 +154,7 @@ type roomError struct {
 
 // packetFrame encodes a packet for the wire: Engine.IO's message type first.
 func packetFrame(p socketio.Packet) *hub.Frame {
-	text := make([]byte, 0, 1+24+len(p.Namespace)+len(p.Data))
+	text := make([]byte, transport.HeaderSpace, transport.HeaderSpace+1+24+len(p.Namespace)+len(p.Data))
 	text = append(text, '4')
-	return transport.NewFrame(p.Append(text), p.Attachments...)
+	return transport.FrameIn(p.Append(text), p.Attachments...)
 }

@@ -28,8 +28,8 @@ func (j job) size() int {
 }
 
 // workQueue holds a connection's jobs until its handlers get to them, and
-// hands them out one at a time. Its goroutine exists only while there is
-// work. When the queue is full the reader waits, and with it the client: that
+// hands them out one at a time to a goroutine of the crew, which it has only
+// while there is work. When the queue is full the reader waits, and with it the client: that
 // is the backpressure of slow handlers.
 type workQueue struct {
 	mu       sync.Mutex // guards what follows
@@ -67,18 +67,22 @@ func (q *workQueue) push(l *link, j job) {
 		}
 		q.mu.Lock()
 	}
-	q.jobs = append(q.jobs, j)
-	q.bytes += size
 	start := !q.running
 	q.running = true
+	if !start {
+		q.jobs = append(q.jobs, j)
+		q.bytes += size
+	}
 	q.mu.Unlock()
 	if start {
-		l.srv.tasks.Go(func() { q.run(l) })
+		l.srv.crew.start(task{l, j})
 	}
 }
 
-func (q *workQueue) run(l *link) {
+// run does a job, and those that come meanwhile.
+func (q *workQueue) run(l *link, j job) {
 	for {
+		l.handle(j)
 		q.mu.Lock()
 		if len(q.jobs) == 0 {
 			q.jobs, q.running = nil, false
@@ -89,7 +93,7 @@ func (q *workQueue) run(l *link) {
 			}
 			return
 		}
-		j := q.jobs[0]
+		j = q.jobs[0]
 		q.jobs[0] = job{}
 		q.jobs = q.jobs[1:]
 		q.bytes -= j.size()
@@ -98,8 +102,14 @@ func (q *workQueue) run(l *link) {
 			q.hasSpace = nil
 		}
 		q.mu.Unlock()
-		l.handle(j)
 	}
+}
+
+// last reports whether nothing waits behind the job that runs.
+func (q *workQueue) last() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.jobs) == 0
 }
 
 // finish says that no job will follow. The link is finished after the last

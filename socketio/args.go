@@ -25,21 +25,39 @@ type Args struct {
 // Event returns an event's name and arguments. The packet is taken to be
 // checked, as a Decoder does; it is a ProtocolError if it is no event.
 func (p Packet) Event() (name string, args Args, err error) {
+	raw, args, err := p.event()
+	return string(raw), args, err
+}
+
+// Event is the packet's Event. Where it has the name of the event before, that
+// costs no allocation.
+func (d *Decoder) Event(p Packet) (name string, args Args, err error) {
+	raw, args, err := p.event()
+	if err != nil {
+		return "", args, err
+	}
+	if string(raw) != d.event {
+		d.event = string(raw)
+	}
+	return d.event, args, nil
+}
+
+func (p Packet) event() (name []byte, args Args, err error) {
 	if p.Type != Event && p.Type != BinaryEvent || len(p.Data) == 0 || p.Data[0] != '[' {
-		return "", Args{}, protocolError("not an event")
+		return nil, Args{}, protocolError("not an event")
 	}
 	raw, end, err := cutName(p.Data)
 	if err != nil {
-		return "", Args{}, err
+		return nil, Args{}, err
 	}
 	if raw[0] == '"' {
 		raw = jsonscan.Unquote(raw)
 	}
 	values, err := jsonscan.SplitFrom(p.Data, end)
 	if err != nil {
-		return "", Args{}, protocolError("payload: %s", holdfast.AsError(err).Message)
+		return nil, Args{}, protocolError("payload: %s", holdfast.AsError(err).Message)
 	}
-	return string(raw), Args{Values: values, Attachments: p.Attachments}, nil
+	return raw, Args{Values: values, Attachments: p.Attachments}, nil
 }
 
 // AckArgs returns an ack's arguments, under the same terms as Event.

@@ -49,6 +49,8 @@ type Decoder struct {
 	// namespace is the last one seen other than "/", so that its string is
 	// made only once.
 	namespace string
+	// event is the last one's name, for the same reason.
+	event string
 }
 
 // waiting is a packet whose attachments are not all there.

@@ -17,6 +17,23 @@ func NewFrame(text []byte, binary ...[]byte) *hub.Frame {
 	return f
 }
 
+// HeaderSpace is how many bytes FrameIn needs in front of the text.
+const HeaderSpace = 10
+
+// FrameIn is NewFrame for a text with HeaderSpace bytes in front of it, of any
+// kind, where the frame's header goes: nothing is copied.
+func FrameIn(buf []byte, binary ...[]byte) *hub.Frame {
+	text := buf[HeaderSpace:]
+	if len(binary) > 0 || len(text) == 0 {
+		return NewFrame(text, binary...)
+	}
+	var space [HeaderSpace]byte
+	header := appendHeader(space[:0], ws.OpText, len(text))
+	wire := buf[HeaderSpace-len(header):]
+	copy(wire, header)
+	return &hub.Frame{Text: text, Wire: wire}
+}
+
 // NewBinaryFrame makes a frame of one binary message without a text part.
 func NewBinaryFrame(data []byte) *hub.Frame { return NewFrame(nil, data) }
 

@@ -1,0 +1,138 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/socketio"
+)
+
+// bareConn is a Conn in "/" without a transport.
+func bareConn(t testing.TB, s *Server, identity *holdfast.Identity) *Conn {
+	t.Helper()
+	l := &link{srv: s, proto: socketIO{}}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	c := &Conn{link: l, ns: s.Namespace}
+	c.ctx, c.cancel = context.WithCancel(l.ctx)
+	c.setIdentity(identity)
+	session, err := s.hub.Open(hub.SessionConfig{ID: "c", Identity: identity, Sink: deaf{}, Encoder: deafEncoder{}, Ended: c.ended})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.lines.add()
+	c.session = session
+	l.conns = []*Conn{c}
+	l.identity = identity
+	t.Cleanup(func() { c.leave(nil); l.cancel() })
+	return c
+}
+
+// An event for a raw handler costs a copy of it and the list of its arguments.
+func TestEventAllocates(t *testing.T) {
+	s := newBare(t)
+	handled := make(chan int)
+	HandleRaw(s, "raw", func(_ context.Context, _ *Conn, args socketio.Args) (socketio.Args, error) {
+		handled <- args.Len()
+		return socketio.Args{}, nil
+	})
+	l := bareConn(t, s, &holdfast.Identity{User: "u"}).link
+	message := []byte(`2["raw",{"text":"to whom it may concern"},7]`)
+	event := func() {
+		l.proto.receive(l, message, false)
+		if n := <-handled; n != 2 {
+			t.Errorf("%d arguments", n)
+		}
+	}
+	event()
+	if n := testing.AllocsPerRun(500, event); n > 2 {
+		t.Errorf("an event makes %v allocations", n)
+	}
+}
+
+// A crew keeps no more goroutines than it may, and none in the end; those that
+// it keeps do what comes next.
+func TestCrew(t *testing.T) {
+	s := newBare(t)
+	release := make(chan struct{})
+	var begun, done sync.WaitGroup
+	HandleRaw(s, "wait", func(context.Context, *Conn, socketio.Args) (socketio.Args, error) {
+		begun.Done()
+		<-release
+		done.Done()
+		return socketio.Args{}, nil
+	})
+	identity := &holdfast.Identity{User: "u"}
+	c := bareConn(t, s, identity)
+	tasks := 3 * idleWorkers * runtime.GOMAXPROCS(0)
+	for range 3 {
+		begun.Add(tasks)
+		done.Add(tasks)
+		for range tasks {
+			l := &link{srv: s, proto: socketIO{}, ctx: c.link.ctx, conns: c.link.conns, identity: identity}
+			l.proto.receive(l, []byte(`2["wait"]`), false)
+		}
+		begun.Wait() // all at once, whoever else waits
+		for range tasks {
+			release <- struct{}{}
+		}
+		done.Wait()
+	}
+	s.crew.wait()
+	s.crew.mu.Lock()
+	defer s.crew.mu.Unlock()
+	if len(s.crew.idle) != 0 {
+		t.Errorf("%d goroutines are left", len(s.crew.idle))
+	}
+}
+
+// What is read by hand is what encoding/json reads.
+func FuzzCommand(f *testing.F) {
+	for _, text := range []string{
+		`{}`, `{"room":"r","event":"e","data":{"a":[1,"x"]},"id":"1"}`, `{"Room":"r"}`, `{"room":null,"data":null}`,
+		`{"room":"a\u00e9\ud800","room":"b"}`, `{"since":{"epoch":"e","offset":7}}`, `{"room":7}`, `{"data":"\n","extra":{}}`,
+		`{"presence":{"a":1},"key":"k","token":"t"}`, `{ "room" : "r" , "data" : 1 }`, "{\"room\":\"\xff\"}", `{"room":"r",}`,
+		`{"\u0072oom":"r"}`, `{"ſince":null}`, `{"data":[1,2]}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		args := socketio.Args{Values: []json.RawMessage{data}}
+		if !json.Valid(data) || len(data) == 0 || data[0] != '{' {
+			return // refused before
+		}
+		got, err := readCommand("room:publish", args)
+		var want command
+		if werr := json.Unmarshal(data, &want); (err != nil) != (werr != nil) {
+			t.Fatalf("%s: %v, encoding/json says %v", data, err, werr)
+		}
+		if err != nil {
+			return
+		}
+		want.name = "room:publish"
+		a, b := got, want
+		a.Since, b.Since = nil, nil
+		if (got.Since == nil) != (want.Since == nil) || got.Since != nil && *got.Since != *want.Since {
+			t.Fatalf("%s: since %v, want %v", data, got.Since, want.Since)
+		}
+		if a.Room != b.Room || a.Event != b.Event || string(a.Data) != string(b.Data) || (a.Data == nil) != (b.Data == nil) || a.Key != b.Key ||
+			string(a.Presence) != string(b.Presence) || (a.Presence == nil) != (b.Presence == nil) || a.ID != b.ID || a.Token != b.Token || a.name != b.name {
+			t.Fatalf("%s: %+v, want %+v", data, a, b)
+		}
+	})
+}
+
+// A part that is kept keeps no more than twice its size, and a little.
+func TestCut(t *testing.T) {
+	data := make([]byte, 10_000)
+	if part := cut(data, 10, 20); &part[0] == &data[10] {
+		t.Error("ten bytes hold ten thousand")
+	}
+	if part := cut(data, 10, 9000); &part[0] != &data[10] || cap(part) != len(part) {
+		t.Error("most of it was copied, or can be appended to")
+	}
+}
