@@ -118,6 +118,11 @@ func (b *benchCmd) print(e *environment, report *load.Report, out *benchFiles) e
 			return fmt.Errorf("can't write %s: %w", b.JSON, reason(err))
 		}
 	}
+	if out.html != nil {
+		if err := report.WriteHTML(out.html); err != nil {
+			return fmt.Errorf("can't write %s: %w", b.HTML, reason(err))
+		}
+	}
 	if b.JSON == "-" {
 		return printJSON(e, report)
 	}

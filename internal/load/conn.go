@@ -201,6 +201,9 @@ func (e *engine) unusual(c *conn, f frame) error {
 	return nil
 }
 
+// closeNormal is the payload of a close frame: 1000, it is over.
+var closeNormal = []byte{0x03, 0xe8}
+
 // closeError says how a server closed a connection.
 func closeError(payload []byte) error {
 	if len(payload) < 2 {

@@ -112,8 +112,8 @@ func (e *engine) makeTokens() (err error) {
 func (e *engine) close() {
 	for _, c := range e.conns {
 		if c.fd >= 0 {
-			e.send(c, opClose, []byte{0x03, 0xe8}) // 1000: it is over
-			e.shut(c)
+			e.send(c, opClose, closeNormal)
+			e.shut(c) // if the write has not
 		}
 	}
 	e.poll.close()
@@ -233,7 +233,11 @@ func (e *engine) connectAll(rate float64) error {
 		return err
 	}
 	if last < len(e.conns) {
-		return fmt.Errorf("only %d of %d connections were admitted, and none in the last %v", e.open, len(e.conns), e.cfg.Timeout)
+		why := ""
+		if len(e.faults.First) > 0 {
+			why = ": " + e.faults.First[0]
+		}
+		return fmt.Errorf("only %d of %d connections were admitted, and none in the last %v%s", e.open, len(e.conns), e.cfg.Timeout, why)
 	}
 	if e.open == 0 {
 		return e.firstRefusal

@@ -209,11 +209,19 @@ func article(word string) string {
 	return "a " + word
 }
 
+// many is the plural of a word.
+func many(word string) string {
+	if stem, ok := strings.CutSuffix(word, "y"); ok {
+		return stem + "ies"
+	}
+	return word + "s"
+}
+
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return grouped(uint64(n)) + " " + what + "s"
+	return grouped(uint64(n)) + " " + many(what)
 }
 
 // grouped is a number with a comma for each thousand.

@@ -35,7 +35,8 @@ type roomWork struct {
 
 	published, late, overdue, checked uint64
 
-	present []int // members that are in it, by room
+	present []int   // members that are in it, by room
+	cuts    *cutter // nil: members that are gone stay so
 }
 
 // slot is a message in flight.
@@ -202,6 +203,13 @@ func (w *roomWork) release(index uint32) {
 
 // gone takes a member that is lost out of what is in flight.
 func (w *roomWork) gone(c *conn) {
+	if w.cuts != nil {
+		wait := comeBack
+		if !c.track.active {
+			wait = afterRefuse
+		}
+		w.cuts.lost(c, wait)
+	}
 	if !c.track.active {
 		return
 	}
@@ -227,6 +235,9 @@ func (w *roomWork) gone(c *conn) {
 // turn publishes what is due.
 func (w *roomWork) turn() {
 	e := w.e
+	if w.cuts != nil {
+		w.cuts.turn()
+	}
 	if e.now >= w.oldest {
 		w.dropOverdue()
 		w.oldest = e.now + int64(e.cfg.Timeout)/10
@@ -309,14 +320,26 @@ func (w *roomWork) dropOverdue() {
 	}
 }
 
-// idle reports whether nothing is in flight.
-func (w *roomWork) idle() bool { return len(w.free) == len(w.slots) }
+// idle reports whether nothing is in flight, and everybody is back.
+func (w *roomWork) idle() bool {
+	if w.cuts != nil {
+		for _, n := range w.present {
+			if n < w.e.cfg.Members {
+				return false
+			}
+		}
+	}
+	return len(w.free) == len(w.slots)
+}
 
 // finish counts what was never delivered.
 func (w *roomWork) finish() {
 	for _, c := range w.e.conns {
-		if c.inRoom {
+		switch {
+		case c.inRoom:
 			c.track.finish(w.sent[c.room], c, &w.e.faults)
+		case w.cuts != nil:
+			w.e.faults.add(&w.e.faults.Refused, "%s did not come back into its room", c)
 		}
 	}
 }

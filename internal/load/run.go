@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"time"
 )
@@ -98,6 +99,9 @@ func (e *engine) findServer() (notes []string, err error) {
 			return []string{fmt.Sprintf("The server's processor time and memory are not known: %v. Give --pid.", err)}, nil
 		}
 	}
+	if pid == os.Getpid() {
+		return []string{"The server is in the generator's own process: what it uses can't be told apart."}, nil
+	}
 	if _, err := proc.usage(pid); err != nil {
 		return nil, &SettingError{fmt.Sprintf("the server's process can't be looked at: %v", err)}
 	}
@@ -174,6 +178,11 @@ func (e *engine) runRooms() (*Result, error) {
 	}
 	e.clock()
 	w.sending, w.began = true, e.now
+	if e.cfg.Scenario == Soak {
+		e.tolerant = true
+		w.cuts = &cutter{w: w}
+		w.cuts.start()
+	}
 	err := e.measure(
 		func() { w.limit = w.published + uint64(e.cfg.Messages) },
 		func() bool { return w.limit > 0 && w.published >= w.limit && w.idle() },
@@ -187,6 +196,9 @@ func (e *engine) runRooms() (*Result, error) {
 	}
 	result := e.result()
 	result.Checked, result.Late, result.Overdue = w.checked, w.late, w.overdue
+	if w.cuts != nil {
+		result.Cuts = w.cuts.done
+	}
 	return result, err
 }
 
@@ -251,6 +263,9 @@ func (r *Result) notes() (notes []string) {
 	}
 	if r.Server != nil && (r.Server.User+r.Server.System) < 50*clockTick && !r.Interrupted {
 		add("The server used so little processor time that it is known to %.0f %% only: measure for longer.", 100*float64(clockTick)/float64(max(clockTick, r.Server.User+r.Server.System)))
+	}
+	if r.Memory != nil && r.Memory.PerConnection <= 0 {
+		add("The server's memory did not grow: it had been used before. Start it anew to see what a connection takes.")
 	}
 	if r.Late > 0 {
 		add("%d messages were sent over 1 ms late; their latency counts from when they should have been.", r.Late)
