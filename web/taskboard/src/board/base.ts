@@ -22,7 +22,7 @@ export const stateOf = ({ board, lists, cards, members, links }: Base): BoardSta
   lists: [...lists.values()].sort(byKey),
   cards: [...cards.values()].sort((a, b) => (a.list === b.list ? byKey(a, b) : a.list < b.list ? -1 : 1)),
   members: [...members],
-  links: [...links],
+  ...(links.length > 0 && { links: [...links] }),
 });
 
 function put<T extends { id: string; key: string }>(

@@ -62,7 +62,8 @@ export class Model {
   readonly #me: string;
   #early: [event: string, change: Change][] = [];
   #clock = 0;
-  #ended = new Set<string>(); // ids of own writes that need no showing, though they may still be in the queue
+  #resetAt = Infinity;
+  #ended = new Map<string, number>(); // own writes that may still be in the queue: the revision that has them; 0: none ever will
   #lost = new Set<string>(); // ids of cards and lists that were never made
 
   constructor(me: string) {
@@ -80,9 +81,10 @@ export class Model {
     const there = new Set(items.map(({ id }) => id));
     const waiting: Op[] = [];
     for (const { id, event, data: { mark = id, board: _, ...data }, at } of items) {
-      if (this.#ended.has(id) || !isWrite(event)) continue;
+      const rev = this.#ended.get(id);
+      if (!isWrite(event) || (rev !== undefined && rev <= (this.base?.board.rev ?? 0))) continue;
       const { gone: __, ...op } = known.get(mark) ?? ({ event, data, mark, at } as Op);
-      waiting.push({ ...op, id } as Op);
+      waiting.push({ ...op, id, ...(rev && { rev }) } as Op);
       known.delete(mark);
     }
     // What has left the queue was before all that is in it, and what is not there yet comes behind.
@@ -101,7 +103,7 @@ export class Model {
   /** An event of the board's room. */
   event(event: string, change: Change, id?: string): void {
     if (id && change.by.id === this.#me) {
-      this.#end(id);
+      this.#end(id, change.rev);
       this.ops = this.ops.map((op) => (op.id === id ? { ...op, rev: change.rev } : op));
     }
     const rev = this.base?.board.rev ?? 0;
@@ -116,6 +118,7 @@ export class Model {
   reset(): void {
     this.stale = true;
     this.#early = [];
+    this.#resetAt = this.#clock;
   }
 
   /** A fetch of the state begins. */
@@ -125,8 +128,10 @@ export class Model {
 
   /** The state that a fetch has brought. */
   fetched(state: BoardState, since: number): void {
-    if (!this.stale && state.board.rev < this.base!.board.rev) return;
+    // An old answer changes nothing; one that began after a reset counts, even where the server's data are older now.
+    if (this.base && state.board.rev < this.base.board.rev && since <= this.#resetAt) return;
     this.base = baseOf(state);
+    this.#resetAt = Infinity;
     this.stale = false;
     const waiting = this.#early.sort(([, a], [, b]) => a.rev - b.rev);
     this.#early = [];
@@ -141,7 +146,7 @@ export class Model {
     const op = this.ops.find(({ mark, id }) => mark === which || id === which);
     if (!op) return;
     this.ops = this.ops.filter((other) => other !== op);
-    if (op.id) this.#end(op.id);
+    if (op.id) this.#end(op.id, 0);
     this.dead(op, op.id ?? op.mark, error);
   }
 
@@ -209,9 +214,9 @@ export class Model {
     this.base = applied(this.base!, event, change, this.#me);
   }
 
-  #end(id: string): void {
-    this.#ended.add(id);
-    if (this.#ended.size > recent) this.#ended.delete(this.#ended.values().next().value!);
+  #end(id: string, rev: number): void {
+    this.#ended.set(id, rev);
+    if (this.#ended.size > recent) this.#ended.delete(this.#ended.keys().next().value!);
   }
 
   // Drops the writes that the state shows, and conflicts that are none any more.
@@ -220,7 +225,7 @@ export class Model {
     if (!base || this.stale) return;
     const now = base.board.rev;
     const over = this.ops.filter(({ rev }) => rev !== undefined && rev <= now);
-    for (const { id } of over) if (id) this.#end(id);
+    for (const { id, rev } of over) if (id) this.#end(id, rev!);
     if (over.length) this.ops = this.ops.filter((op) => !over.includes(op));
     const open = this.conflicts.filter(({ ids, card, mine }) => {
       const theirs = base.cards.get(card);

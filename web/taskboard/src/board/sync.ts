@@ -254,7 +254,7 @@ export class BoardSync {
   #tell(): void {
     const model = this.#model;
     clearTimeout(this.#timer);
-    if (this.#room && !this.#gone && (model.unsure || (model.stale && this.#error))) {
+    if (this.#room && !this.#gone && !this.#busy && (model.unsure || model.stale)) {
       this.#timer = setTimeout(() => this.#fetch(), refetch);
     }
     this.#snapshot = {
