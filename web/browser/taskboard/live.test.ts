@@ -125,10 +125,10 @@ test("no network: the light says so at once, and edits wait", async () => {
   }
 });
 
-test("who is here and where others point is seen by the second person, and leaves the board with it", async () => {
+test("who is here, who is typing and where others point is seen by the second person; a pointer redraws nothing else", async () => {
   const [ada, bob] = await Promise.all([board.person("Ada"), board.person("Bob")]);
   const { board: made } = await ada.board("Release", ["one"]);
-  await ada.share(made.id, bob, "viewer");
+  await ada.share(made.id, bob, "editor");
   const { page } = await opened(ada, board.url, made.id);
   const { page: his } = await opened(bob, board.url, made.id);
   await page.getByRole("button", { name: "2 people are here. Who?" }).click();
@@ -138,6 +138,14 @@ test("who is here and where others point is seen by the second person, and leave
   await people.waitFor({ state: "hidden" });
 
   const pointer = page.locator(".pointer", { hasText: "Bob" });
+  // What changes of the page besides the pointers is counted.
+  await page.evaluate(() => {
+    const elsewhere = (change: MutationRecord) => !(change.target as Element).closest(".pointers") && !(change.target as Element).matches(".pointers");
+    const counted = ((globalThis as any).redrawn = { changes: 0 });
+    new MutationObserver((all) => void (counted.changes += all.filter(elsewhere).length)).observe(document.querySelector("main")!, {
+      subtree: true, childList: true, attributes: true, characterData: true,
+    });
+  });
   const place = async () => {
     const box = await page.locator(".pointer svg").boundingBox();
     return box && [Math.round(box.x), Math.round(box.y)];
@@ -152,6 +160,12 @@ test("who is here and where others point is seen by the second person, and leave
   expect(await page.evaluate(() => document.elementFromPoint(200, 400)?.closest(".pointers"))).toBe(null);
   await his.mouse.move(200, 10);
   await pointer.waitFor({ state: "detached" });
+  // The layer of the pointers itself is added once, when the board is shown.
+  expect(await page.evaluate(() => (globalThis as any).redrawn.changes)).toBe(0);
+
+  await his.getByRole("button", { name: "Add a card" }).first().click();
+  await his.keyboard.type("Buy");
+  await page.getByText("Bob is typing").waitFor();
 });
 
 test("the terminal's page has the server's address and the board's id, and copies commands", async () => {

@@ -11,6 +11,8 @@ declare module "vitest" {
   interface ProvidedContext {
     /** The program of examples/taskboard. */
     taskboard: string;
+    /** The program of many people on one board. */
+    crowd: string;
     /** The folder with its page. */
     taskboardPage: string;
   }
@@ -22,9 +24,10 @@ export default function setup(project: TestProject): () => void {
   const place = mkdtempSync(join(tmpdir(), "holdfast-taskboard-"));
   const [program, page] = [join(place, "taskboard"), join(place, "page")];
   const quiet = ["ignore", "ignore", "inherit"] as const;
-  execFileSync("go", ["build", "-o", program, "./examples/taskboard"], { cwd: dirname(web), stdio: [...quiet] });
+  execFileSync("go", ["build", "-o", place, "./examples/taskboard", "./examples/taskboard/crowd"], { cwd: dirname(web), stdio: [...quiet] });
   execFileSync(process.execPath, [join(web, "taskboard/build.mjs"), "--out", page], { stdio: [...quiet] });
   project.provide("taskboard", program);
+  project.provide("crowd", join(place, "crowd"));
   project.provide("taskboardPage", page);
   return () => rmSync(place, { recursive: true, force: true });
 }

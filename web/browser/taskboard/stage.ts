@@ -30,6 +30,8 @@ export interface Person {
 export interface Stage {
   readonly url: string;
   readonly browser: Browser;
+  /** The process of the server. */
+  readonly pid: number;
   /** Makes an account. Its browser lives as long as the test file. */
   person: (name: string, options?: BrowserContextOptions) => Promise<Person>;
   /** Another browser of the same person, with a session of its own. */
@@ -145,6 +147,9 @@ export function stage(...flags: string[]): Stage {
     },
     get browser() {
       return browser;
+    },
+    get pid() {
+      return server!.pid!;
     },
     person: (name, options) => enter("/api/auth/sign-up", name, `${name.toLowerCase()}${++count}@example.com`, options),
     again: ({ name, email }, options) => enter("/api/auth/sign-in", name, email, options),
