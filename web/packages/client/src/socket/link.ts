@@ -1,10 +1,10 @@
 import type { Action } from "../codes.js";
-import { reason as canceled, sleep, within } from "../abort.js";
+import { sleep, within } from "../abort.js";
 import { actionOf, HoldfastError, local, signedOut } from "../errors.js";
 import type { EmitOptions, RealtimeSocket } from "../types.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
-import { bad, decoder, encode, type Frame, type Packet } from "./parser.js";
+import { bad, decoder, encode, type Packet } from "./parser.js";
 import { connectError, known, refusal, unwrap } from "../refusal.js";
 import { openWebSocket, type Wire } from "./wire.js";
 
@@ -92,10 +92,15 @@ export function openLink(
   let greet!: () => void;
   let greeting: ReturnType<typeof setTimeout> | undefined;
   const { connectTimeout = 20_000, ackTimeout = 30_000 } = config;
-  let watch = setTimeout(() => end(local("TIMEOUT")), connectTimeout);
+  let auth: Record<string, unknown> | undefined;
+  let watch: ReturnType<typeof setTimeout> | undefined;
+  // It ends where nothing is heard for so long.
+  const wait = (ms: number) => {
+    clearTimeout(watch);
+    watch = setTimeout(() => end(local("TIMEOUT")), ms);
+  };
 
   const open = async () => {
-    let auth: Record<string, unknown> | undefined;
     try {
       let user: string | undefined;
       do {
@@ -112,26 +117,16 @@ export function openLink(
       link.user = user ?? "";
       const token = await link.token; // what ends an attempt at once would come before there is one
       auth = await (config.auth ? config.auth(token) : token ? { token } : undefined);
-    } catch (e) {
-      const error = asError(e);
-      return end(error, error.final ? "stop" : "wait");
-    }
-    if (signal.aborted) return;
-    try {
+      if (signal.aborted) return;
       const url = new URL(config.path ?? "/socket.io/", deps.url().replace(/^ws/, "http"));
       for (const [k, v] of Object.entries({ ...config.query, EIO: "4", transport })) url.searchParams.set(k, v);
       dialed = true;
-      const options = {
-        url,
-        platform,
-        credentials: (deps.withCredentials ? "include" : "same-origin") as RequestCredentials,
-        frame: (f: string | ArrayBuffer) => take(f, auth),
-        closed: end,
-      };
+      const credentials = deps.withCredentials ? "include" : "same-origin";
       const opener = polling ? (await import("./polling.js")).openPolling : openWebSocket;
-      if (!signal.aborted) wire = opener(options, kit);
+      if (!signal.aborted) wire = opener({ url, platform, credentials, frame, closed: end }, kit);
     } catch (e) {
-      end(asError(e)); // no WebSocket, or a chunk that can't be loaded
+      const error = asError(e); // also of no WebSocket, or a chunk that can't be loaded
+      end(error, error.final ? "stop" : "wait");
     }
   };
 
@@ -154,16 +149,15 @@ export function openLink(
 
   const alive = () => {
     heard = now();
-    clearTimeout(watch);
-    watch = setTimeout(() => end(local("TIMEOUT")), patience);
+    wait(patience);
   };
 
-  const take = (frame: string | ArrayBuffer, auth: unknown) => {
+  const frame = (text: string | ArrayBuffer) => {
     if (signal.aborted) return;
     try {
-      if (typeof frame !== "string") return packet(decode(frame));
-      const rest = frame.slice(1);
-      const type = frame[0];
+      if (typeof text !== "string") return packet(decode(text));
+      const rest = text.slice(1);
+      const type = text[0];
       if (!patience) {
         if (type !== "0") bad();
         const { sid, pingInterval, pingTimeout, maxPayload } = JSON.parse(rest);
@@ -177,7 +171,7 @@ export function openLink(
       else if (type === "2") {
         if (link.live) alive();
         wire!.send(["3" + rest]);
-      } else if (type === "1") end(local("CONNECTION_LOST", "The server ended it"));
+      } else if (type === "1") end(local("CONNECTION_LOST"));
       else if (type !== "3" && type !== "6") bad();
     } catch (e) {
       end(asError(e));
@@ -190,7 +184,7 @@ export function openLink(
     if (type === 4) {
       const error = connectError(data);
       end(error, actionOf(error));
-    } else if (type === 1) end(local("CONNECTION_LOST", "The server ended it", true), "stop");
+    } else if (type === 1) end(local("CONNECTION_LOST", undefined, true), "stop");
     else if (type === 0) {
       if (link.live) return;
       if (link.told && core.who() !== link.user) return end(signedOut(false));
@@ -213,7 +207,7 @@ export function openLink(
       link.session = data;
       core.session(link);
     } else if (name === "auth:expiring")
-      link.renew(refusal(/^perm/.test(data?.reason) ? "PERMISSION_VERSION_STALE" : "TOKEN_EXPIRED", "Renew"));
+      link.renew(refusal(/^perm/.test(data?.reason) ? "PERMISSION_VERSION_STALE" : "TOKEN_EXPIRED", name));
     else if (name === "auth:closing" && known(data?.code)) closing = refusal(data.code, data.message, data);
     greet();
     if (!signal.aborted) core.event(link, args, id);
@@ -256,21 +250,21 @@ export function openLink(
     has: (feature) => link.session?.features?.includes(feature),
     send(type, data, id) {
       const frames = encode(type, ns, id, data);
-      const sizes = frames.map((f) => size(f, most) * (polling && f !== frames[0] ? 1.34 : 1)); // base64
+      const sizes = frames.map((f) => size(f) * (polling && f !== frames[0] ? 1.34 : 1)); // base64
       // Any Socket.IO server bounds each frame, or a request's body, Holdfast a packet as a whole.
       const total = link.session || polling ? sizes.reduce((a, b) => a + b) : Math.max(...sizes);
-      if (most && total > most) throw local("MESSAGE_TOO_LARGE", `${total} bytes, the server takes ${most}`);
+      if (most && total > most) throw local("MESSAGE_TOO_LARGE", `${total} bytes, over ${most}`);
       wire!.send(frames);
     },
     async ask(args, { signal: caller, timeout = ackTimeout } = {}) {
       if (signal.aborted) throw local("NOT_CONNECTED");
-      if (caller?.aborted) throw canceled(caller);
       const id = next++;
-      const ack = new Promise<any[]>((resolve, reject) => {
-        link.send(2, args, id);
-        acks.set(id, (error, answer) => (error ? reject(error) : resolve(answer!)));
-      });
-      return within(caller, timeout, () => ack).finally(() => acks.delete(id));
+      const ask = () =>
+        new Promise<any[]>((resolve, reject) => {
+          link.send(2, args, id);
+          acks.set(id, (error, answer) => (error ? reject(error) : resolve(answer!)));
+        });
+      return within(caller, timeout, ask).finally(() => acks.delete(id));
     },
     renew(reason) {
       if (!source || !link.has("refresh")) return false;
@@ -293,18 +287,12 @@ export function openLink(
     },
     end,
   };
+  wait(connectTimeout);
   void open();
   return link;
 }
 
 const asError = (e: unknown): HoldfastError => (e instanceof HoldfastError ? e : local("NETWORK", `${e}`, false, e));
 
-// Bytes on the wire; text is counted only where it may be too long.
-const size = (f: Frame, most: number): number =>
-  typeof f === "string"
-    ? f.length * 3 > most
-      ? new TextEncoder().encode(f).length
-      : f.length
-    : "size" in f
-      ? f.size
-      : f.byteLength;
+// Bytes on the wire.
+const size = (f: any): number => f.size ?? f.byteLength ?? new TextEncoder().encode(f).length;

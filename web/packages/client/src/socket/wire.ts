@@ -5,15 +5,15 @@ import { part } from "../surroundings.js";
 import type { Frame } from "./parser.js";
 import { closeError } from "../refusal.js";
 
-/** One connection of a transport, in frames. Neither method throws for a connection that is gone. */
+/** One connection of a transport, in frames. Neither method throws for a connection that is gone. Nobody listens to one that was closed. */
 export interface Wire {
   send(frames: Frame[]): void;
-  /** What was sent goes out first. Nothing is told afterwards. */
+  /** What was sent goes out first. */
   close(): void;
 }
 
-/** How a transport tells of its end; `uncoded`: what refused it may not have been the server. */
-export type Closed = (error: HoldfastError, action: Action, uncoded?: boolean) => void;
+/** How a transport tells of its end. Without an action it is tried again; `uncoded`: what refused it may not have been the server. */
+export type Closed = (error: HoldfastError, action?: Action, uncoded?: boolean) => void;
 
 /** What a transport is opened with. */
 export interface WireOptions {
@@ -28,25 +28,20 @@ export interface WireOptions {
 export function openWebSocket({ url, platform, frame, closed }: WireOptions): Wire {
   const ws = new (part(platform, "WebSocket")!)(url.href.replace(/^http/, "ws"));
   let open: boolean;
-  const nothing = () => {};
   ws.binaryType = "arraybuffer";
   ws.onmessage = (e) => {
     open = true;
     frame(e.data);
   };
-  ws.onerror = nothing; // onclose follows
-  ws.onclose = (e) => {
-    const error = closeError(e.code, e.reason);
-    if (error) closed(error, actionOf(error));
-    else closed(local(open ? "CONNECTION_LOST" : "NETWORK", `no connection (${e.code})`), "reconnect");
+  ws.onerror = () => {}; // onclose follows
+  ws.onclose = ({ code, reason }) => {
+    const error = closeError(code, reason);
+    closed(error ?? local(open ? "CONNECTION_LOST" : "NETWORK", `closed (${code})`), error && actionOf(error));
   };
   return {
     send(frames) {
       for (const f of frames) ws.send(f as string); // Blobs too, which the type leaves out
     },
-    close() {
-      ws.onmessage = ws.onclose = nothing;
-      ws.close(1000);
-    },
+    close: () => ws.close(1000),
   };
 }
