@@ -32,7 +32,15 @@ for (const [how, without] of [["with Web Locks", nothing], ["with a lease, as th
         expect(sum(await everywhere(pages, () => heard("refresh", "self")))).toBe(1);
         expect(sum(await everywhere(pages, () => heard("refresh", "remote")))).toBe(n - 1);
 
-        await everywhere(pages, () => client.auth!.refresh());
+        // All have begun before the first has its answer.
+        const refreshes = "**/api/auth/refresh";
+        let all!: () => void;
+        const begun = new Promise<void>((resolve) => (all = resolve));
+        await pages[0]!.context().route(refreshes, (route) => begun.then(() => route.continue()));
+        const ends = await Promise.all(pages.map((page) => page.evaluateHandle(() => ({ refresh: client.auth!.refresh() }))));
+        all();
+        await Promise.all(ends.map((end) => end.evaluate(({ refresh }) => refresh)));
+        await pages[0]!.context().unroute(refreshes);
         expect((await w.stage.state()).refreshes - before).toBe(2);
         const tokens = await everywhere(pages, () => client.auth!.getAccessToken());
         expect(new Set(tokens).size).toBe(1);
