@@ -167,7 +167,11 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     return (loading ??= import("../queue/queue.js")
       .then((m) => m.openQueue(host))
       .then(
-        (q) => (queue = q),
+        (q) => {
+          queue = q;
+          if (q.items[0] || q.dead[0]) host.changed(); // what was there already
+          return q;
+        },
         (e) => {
           loading = undefined;
           throw local("QUEUE_FULL", "The queue can't be loaded", false, e);

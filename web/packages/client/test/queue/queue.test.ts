@@ -340,6 +340,18 @@ describe("tabs", () => {
     expect([dataOf(a.server, "add"), a.socket.queued, b.socket.queued]).toEqual([[1], [], []]);
   });
 
+  it("L63 whoever subscribes without a connection is told of what was kept before", async () => {
+    const browser = new Browser();
+    const a = tab(true, { browser });
+    await a.socket.emit("add", 1);
+    browser.channels.length = 0;
+    const b = tab(true, { browser });
+    const seen: unknown[] = [];
+    b.socket.subscribeQueue(() => seen.push(b.socket.queued.map((i) => i.args)));
+    await settle();
+    expect(seen.at(-1)).toEqual([[1]]);
+  });
+
   it("L63 a page that ends: the next one has what was kept", async () => {
     const browser = new Browser();
     const a = tab(true, { browser });
