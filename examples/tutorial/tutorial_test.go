@@ -53,8 +53,8 @@ func TestTutorial(t *testing.T) {
 	b.env = append(os.Environ(),
 		"HOLDFAST="+root, "GOBIN="+bin, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_CONFIG_HOME="+filepath.Join(b.home, "config"),
-		// Everything is in the module cache already, in the versions of go.mod.
-		"GOPROXY=off", "GOSUMDB=off", "GOFLAGS=", "GOWORK=off", "npm_config_update_notifier=false", "npm_config_offline=true", "CI=1", "NO_COLOR=1")
+		// Everything is in the module cache already, in the versions of go.mod. Nobody debugs.
+		"GOPROXY=off", "GOSUMDB=off", "GOFLAGS=-ldflags=-s", "GOWORK=off", "npm_config_update_notifier=false", "npm_config_offline=true", "CI=1", "NO_COLOR=1")
 	b.shell = openShell(t, b.home, b.env)
 	t.Cleanup(func() {
 		for name, p := range b.terminals {
