@@ -25,13 +25,23 @@ func TestTypeScriptCodes(t *testing.T) {
 			fmt.Fprintf(&b, "\n  | %q", info.Action)
 		}
 	}
-	b.WriteString(";\n\n/** Every refusal: HTTP status, WebSocket close code (0: none), and what a client does. */\n")
+	// The statuses are apart: a page needs none of them.
+	b.WriteString(";\n\n/** Every refusal: what a client does, and the WebSocket close code (absent: none). */\n")
 	b.WriteString("export const codes = {\n")
 	for _, info := range holdfast.Codes() {
-		fmt.Fprintf(&b, "  %s: [%d, %d, %q],\n", string(info.Code), info.HTTP, info.Close, info.Action)
+		if info.Close != 0 {
+			fmt.Fprintf(&b, "  %s: [%q, %d],\n", string(info.Code), info.Action, info.Close)
+		} else {
+			fmt.Fprintf(&b, "  %s: [%q],\n", string(info.Code), info.Action)
+		}
 	}
-	b.WriteString("} as const satisfies Record<string, readonly [status: number, close: number, action: Action]>;\n\n")
-	b.WriteString("/** A code of docs/protocol.md §2. */\nexport type Code = keyof typeof codes;\n")
+	b.WriteString("} as const satisfies Record<string, readonly [action: Action, close?: number]>;\n\n")
+	b.WriteString("/** A code of docs/protocol.md §2. */\nexport type Code = keyof typeof codes;\n\n")
+	b.WriteString("/** The HTTP status of each (0: none). */\nexport const statuses: Record<Code, number> = {\n")
+	for _, info := range holdfast.Codes() {
+		fmt.Fprintf(&b, "  %s: %d,\n", string(info.Code), info.HTTP)
+	}
+	b.WriteString("};\n")
 	if *update {
 		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)

@@ -10,28 +10,51 @@ export type Action =
   | "wait"
   | "reconnect";
 
-/** Every refusal: HTTP status, WebSocket close code (0: none), and what a client does. */
+/** Every refusal: what a client does, and the WebSocket close code (absent: none). */
 export const codes = {
-  UNAUTHENTICATED: [401, 4001, "refresh-once"],
-  TOKEN_EXPIRED: [401, 4002, "refresh"],
-  PERMISSION_VERSION_STALE: [401, 4002, "refresh"],
-  SESSION_REVOKED: [401, 4001, "signed-out"],
-  INVALID_CREDENTIALS: [400, 0, "stop"],
-  REFRESH_REUSED: [401, 0, "signed-out"],
-  CSRF_MISMATCH: [403, 0, "new-csrf"],
-  ORIGIN_NOT_ALLOWED: [403, 0, "stop"],
-  FORBIDDEN: [403, 4003, "stop"],
-  NOT_FOUND: [404, 0, "stop"],
-  CONFLICT: [409, 0, "stop"],
-  INVALID_ARGUMENT: [400, 0, "stop"],
-  RATE_LIMITED: [429, 4008, "wait"],
-  MESSAGE_TOO_LARGE: [413, 0, "stop"],
-  PROTOCOL_ERROR: [400, 1002, "stop"],
-  SLOW_CONSUMER: [0, 4009, "reconnect"],
-  CONNECTION_LIMIT: [503, 4010, "wait"],
-  GOING_AWAY: [503, 1001, "reconnect"],
-  INTERNAL: [500, 1011, "wait"],
-} as const satisfies Record<string, readonly [status: number, close: number, action: Action]>;
+  UNAUTHENTICATED: ["refresh-once", 4001],
+  TOKEN_EXPIRED: ["refresh", 4002],
+  PERMISSION_VERSION_STALE: ["refresh", 4002],
+  SESSION_REVOKED: ["signed-out", 4001],
+  INVALID_CREDENTIALS: ["stop"],
+  REFRESH_REUSED: ["signed-out"],
+  CSRF_MISMATCH: ["new-csrf"],
+  ORIGIN_NOT_ALLOWED: ["stop"],
+  FORBIDDEN: ["stop", 4003],
+  NOT_FOUND: ["stop"],
+  CONFLICT: ["stop"],
+  INVALID_ARGUMENT: ["stop"],
+  RATE_LIMITED: ["wait", 4008],
+  MESSAGE_TOO_LARGE: ["stop"],
+  PROTOCOL_ERROR: ["stop", 1002],
+  SLOW_CONSUMER: ["reconnect", 4009],
+  CONNECTION_LIMIT: ["wait", 4010],
+  GOING_AWAY: ["reconnect", 1001],
+  INTERNAL: ["wait", 1011],
+} as const satisfies Record<string, readonly [action: Action, close?: number]>;
 
 /** A code of docs/protocol.md §2. */
 export type Code = keyof typeof codes;
+
+/** The HTTP status of each (0: none). */
+export const statuses: Record<Code, number> = {
+  UNAUTHENTICATED: 401,
+  TOKEN_EXPIRED: 401,
+  PERMISSION_VERSION_STALE: 401,
+  SESSION_REVOKED: 401,
+  INVALID_CREDENTIALS: 400,
+  REFRESH_REUSED: 401,
+  CSRF_MISMATCH: 403,
+  ORIGIN_NOT_ALLOWED: 403,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  CONFLICT: 409,
+  INVALID_ARGUMENT: 400,
+  RATE_LIMITED: 429,
+  MESSAGE_TOO_LARGE: 413,
+  PROTOCOL_ERROR: 400,
+  SLOW_CONSUMER: 0,
+  CONNECTION_LIMIT: 503,
+  GOING_AWAY: 503,
+  INTERNAL: 500,
+};

@@ -51,7 +51,7 @@ export class HoldfastError extends Error {
 export const there = (o: object = {}): any => Object.fromEntries(Object.entries(o).filter(([, v]) => v != null));
 
 /** What the table of codes says about an error: `wait` for those of this side. */
-export const actionOf = ({ code }: { code: ErrorCode }): Action => codes[code as Code]?.[2] ?? "wait";
+export const actionOf = ({ code }: { code: ErrorCode }): Action => codes[code as Code]?.[0] ?? "wait";
 
 /** An error that this side found; without a message it says what its code does. */
 export const local = (

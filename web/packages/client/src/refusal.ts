@@ -59,7 +59,7 @@ export const closeError = (number: number, reason: string): HoldfastError | unde
     ? reason
     : number === 1009
       ? "MESSAGE_TOO_LARGE"
-      : (Object.keys(codes) as Code[]).find((c) => codes[c][1] === number && number); // 0 stands for none
+      : (Object.keys(codes) as Code[]).find((c) => codes[c][1] === number);
   return code && refusal(code, `closed (${number})`);
 };
 

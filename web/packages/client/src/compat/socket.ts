@@ -1,5 +1,4 @@
 import { Emitter, safely } from "../emitter.js";
-import { createRooms } from "../socket/rooms.js";
 import { createSocket } from "../socket/socket.js";
 import type { ConnectionState as CoreState, RealtimeSocket, Room, SocketConfig } from "../types.js";
 import { sourceOf, type RefreshManager } from "./refresh.js";
@@ -189,7 +188,6 @@ export class SocketManager {
       source: sourceOf(this.#tokens, this.#refresh),
       platform: {},
       withCredentials: this.#config.withCredentials ?? true,
-      rooms: createRooms, // what is emitted after joinRoom finds the server joined
     }) as RealtimeSocket;
     core.subscribe(() => this.#changed(core.state));
     return (this.#core = core);

@@ -102,14 +102,10 @@ export function createHttp(deps: HttpDeps): Http {
       const { signal }: RequestOptions = args[name[0] === "p" ? 2 : 1] ?? {};
       return ((await within(signal, timeout, load))[name] as any)(...args);
     };
+  const calls = ["get", "post", "put", "patch", "delete", "fetch"] as const;
   return {
+    ...(Object.fromEntries(calls.map((name) => [name, late(name)])) as unknown as HttpClient),
     load,
-    get: late("get"),
-    post: late("post"),
-    put: late("put"),
-    patch: late("patch"),
-    delete: late("delete"),
-    fetch: late("fetch"),
     // A page stays signed in without that code, as a deployment may have taken it away. A CSRF token is its matter.
     own: async (...args) => {
       if (deps.csrf) return (await load()).own(...args);

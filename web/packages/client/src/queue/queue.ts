@@ -7,16 +7,9 @@ import type { Binary, Frames } from "../socket/parser.js";
 import { newId } from "./id.js";
 import { idbStore, memoryStore, type QueueState, type QueueStore } from "./store.js";
 
-/** What a queue tells its socket. */
-export interface QueueHost {
-  core: Core;
-  kit: Kit;
-  config: QueueConfig;
-  dead: (dead: DeadItem) => void;
-  changed: () => void;
-  /** Reports what nobody waits for. */
-  report: (error: unknown) => void;
-}
+// Keys of the socket's handlers.
+const DEAD = "\0d";
+const QUEUE = "\0q";
 
 /** The queue of a socket, this module's only product: the module is loaded when it is needed. */
 export interface Queue {
@@ -47,11 +40,11 @@ interface Outcome {
 }
 
 /** Opens a socket's queue. */
-export async function openQueue(host: QueueHost): Promise<Queue> {
-  const { core, config, kit } = host;
-  const { actionOf, known, local, part, reason: canceled, sleep, until, unwrap } = kit;
-  const { deps, ns, now } = core;
+export async function openQueue(core: Core, kit: Kit): Promise<Queue> {
+  const { report, actionOf, known, local, part, reason: canceled, sleep, until, unwrap } = kit;
+  const { deps, handlers, ns, now } = core;
   const { platform, source } = deps;
+  const config: QueueConfig = deps.config.queue === true ? {} : deps.config.queue! as QueueConfig;
   const { name = "holdfast", maxItems = 200, maxBytes = 1 << 20 } = config;
   const ackTimeout = deps.config.ackTimeout ?? 30_000;
   const tab = newId(now());
@@ -67,7 +60,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
   // what is known of it. That an item is sent by two then has no effect twice.
   let broken: QueueStore | undefined;
   const lost = (e: unknown) => {
-    if (!broken) host.report(e);
+    if (!broken) report(e);
     return (broken ??= memoryStore(last));
   };
   const factory = config.storage === "memory" ? undefined : part(platform, "indexedDB");
@@ -101,14 +94,14 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
     const waiting = wake;
     wake = [];
     for (const fn of waiting) fn();
-    host.changed();
+    handlers.emit(QUEUE, undefined);
   };
 
   const tell = (message?: unknown) => {
     listen()?.postMessage(message);
     if (over) mute();
   };
-  const look = () => change(() => {}).catch(host.report);
+  const look = () => change(() => {}).catch(report);
   const mute = () => (bus = void bus?.close());
   const listen = () => {
     if (bus || !Bus) return bus;
@@ -172,7 +165,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
       try {
         config.onDropped?.(d);
       } catch (e) {
-        host.report(e);
+        report(e);
       }
     }
     tell();
@@ -263,7 +256,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
       if (!r) return;
       const { data, dead: error } = r;
       waiters.get(id)?.settle(error, data); // which may be another one than before
-      if (await remove(id, error)) if (error) host.dead({ item, error });
+      if (await remove(id, error)) if (error) handlers.emit(DEAD, { item, error });
       tell({ id, data, code: error?.code, message: error?.message });
     }
   };
@@ -317,7 +310,7 @@ export async function openQueue(host: QueueHost): Promise<Queue> {
         await lead(link, async () => {
           await look(); // what other tabs have done meanwhile
           await drain(link, !!link.has("id"));
-        }).catch(host.report);
+        }).catch(report);
         if (!link.signal.aborted) await pause(link, core.backoff(tries));
       }
     },

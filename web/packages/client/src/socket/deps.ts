@@ -1,5 +1,4 @@
 import type { Platform } from "../platform.js";
-import type { createRooms } from "./rooms.js";
 import type { SocketConfig, TokenSource } from "../types.js";
 
 /** What a socket is made of. Nothing of it is used before the first `connect`. */
@@ -12,6 +11,4 @@ export interface SocketDeps {
   platform: Platform;
   /** Polling requests carry cookies to other origins. A WebSocket's handshake does so by itself. */
   withCredentials: boolean;
-  /** The code of rooms, where a join must not wait until it is loaded. */
-  rooms?: typeof createRooms;
 }

@@ -1,5 +1,5 @@
 import { reason, sleep, until } from "../abort.js";
-import { Emitter } from "../emitter.js";
+import { Emitter, report } from "../emitter.js";
 import { actionOf, HoldfastError, local } from "../errors.js";
 import { clock, part } from "../surroundings.js";
 import { decoder } from "./parser.js";
@@ -22,6 +22,7 @@ export const kit = {
   part,
   reason,
   refusalOf,
+  report,
   sleep,
   unwrap,
   until,

@@ -8,9 +8,10 @@ import type { Rooms, RoomsCore } from "./rooms.js";
 /**
  * The rooms of a socket, whose code is loaded by the first join. What they are
  * told until it is there is told then, in its order; a load that fails is
- * tried again, while the socket runs. With `rooms` they are there already.
+ * tried again, while the socket runs.
  */
-export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () => unknown, rooms?: Rooms) {
+export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () => unknown) {
+  let rooms: Rooms | undefined;
   let waiting: ((rooms: Rooms) => void)[] | undefined; // undefined: nobody has joined
   let loading: Promise<void> | undefined;
   let misses = 0;
@@ -20,13 +21,12 @@ export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () 
   const tell = (fn: (rooms: Rooms) => void) => void (rooms ? fn(rooms) : waiting?.push(fn));
 
   const load = () => {
-    if (rooms || !waiting || loading) return;
-    loading = import("./rooms.js").then(
+    if (rooms || !waiting) return;
+    loading ??= import("./rooms.js").then(
       (m) => {
         loading = undefined;
         rooms = m.createRooms(core, kit);
         for (const fn of waiting!) fn(rooms);
-        waiting = undefined;
       },
       () => {
         loading = undefined;
@@ -60,10 +60,10 @@ export function lateRooms(core: RoomsCore, up: () => Link | undefined, runs: () 
     for (const method of "on onAny onReset onLeft onPresence onTyping onSignal signal typing setPresence leave".split(" "))
       room[method] = (...args: unknown[]) => {
         if (real) return real[method](...args);
-        let off: unknown;
+        let off: any;
         const done = new Promise((resolve) => tell(() => resolve((off ??= real[method](...args)))));
         // A handler may be taken back before there is a room that has it.
-        return method[1] === "n" ? () => void (typeof off === "function" ? off() : (off = 0)) : done;
+        return method[1] === "n" ? () => void (off ? off() : (off = 0)) : done;
       };
     return room;
   };

@@ -2,6 +2,7 @@ import type { Action } from "../codes.js";
 import { sleep, within } from "../abort.js";
 import { actionOf, HoldfastError, local, signedOut } from "../errors.js";
 import type { EmitOptions, RealtimeSocket } from "../types.js";
+import type { Emitter } from "../emitter.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
 import { bad, decoder, encode, type Packet } from "./parser.js";
@@ -25,6 +26,8 @@ export type Refused = [token: string | null, error: HoldfastError];
 export interface Core {
   deps: SocketDeps;
   ns: string;
+  /** Of the socket, by event name. */
+  handlers: Emitter<any>;
   now: () => number;
   /** Who is signed in, `""` for nobody; undefined: the source does not say. */
   who: () => string | undefined;

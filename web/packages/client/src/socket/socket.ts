@@ -1,23 +1,15 @@
-import { reason as canceled, until } from "../abort.js";
-import { Emitter, safely } from "../emitter.js";
-import { HoldfastError, local, signedOut } from "../errors.js";
-import type {
-  ConnectionState,
-  DeadItem,
-  EmitOptions,
-  EventMap,
-  Position,
-  RealtimeSocket,
-  SocketState,
-} from "../types.js";
-import { clock, listen, part, random, wakes } from "../surroundings.js";
+import { check, until } from "../abort.js";
+import { Emitter, report, safely } from "../emitter.js";
+import { HoldfastError, local, signedOut, unloaded } from "../errors.js";
 import type { Queue } from "../queue/queue.js";
+import { unwrap } from "../refusal.js";
+import { clock, listen, part, random, wakes } from "../surroundings.js";
+import type { ConnectionState, EmitOptions, EventMap, Position, RealtimeSocket, SocketState } from "../types.js";
 import type { SocketDeps } from "./deps.js";
 import { kit } from "./kit.js";
 import { lateRooms } from "./late.js";
 import { openLink, type Ending, type Link, type Refused } from "./link.js";
 import { encode } from "./parser.js";
-import { unwrap } from "../refusal.js";
 import type { RoomsCore } from "./rooms.js";
 
 /** The time from a `connect` to the end of its attempts. */
@@ -29,11 +21,9 @@ interface Run {
   hurry: (fresh?: boolean) => void;
 }
 
-// Keys of handlers that no event's name can be.
+// Keys of handlers that no event's name can be. The queue's code has two more.
 const ANY = "\0a";
 const STATE = "\0s";
-const DEAD = "\0d";
-const QUEUE = "\0q";
 
 /** Makes a socket. Nothing happens before it is used. */
 export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): RealtimeSocket<E> {
@@ -53,8 +43,13 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   let owner = ""; // of the rooms: the last user
 
   const set = (name: SocketState, error?: HoldfastError, final = false) => {
-    const is = (other: SocketState) => name === other;
-    state = { state: name, connected: is("connected"), connecting: is("connecting"), final, ...(error && { error }) };
+    state = {
+      state: name,
+      connected: name === "connected",
+      connecting: name === "connecting",
+      final,
+      ...(error && { error }),
+    };
     handlers.emit(STATE, state);
   };
   const ceiling = (attempts: number) => Math.min(minBackoff * 2 ** Math.max(attempts - 1, 0), maxBackoff);
@@ -62,10 +57,10 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   const core: RoomsCore = {
     deps,
     ns: config.namespace ?? "/",
+    handlers,
     now: () => clock(platform),
     who: () => source?.getUser && (source.getUser()?.id ?? ""),
-    backoff: (attempts, error) =>
-      random(platform) * ceiling(attempts) + (error?.retryAfter ?? 0) * 1000,
+    backoff: (attempts, error) => random(platform) * ceiling(attempts) + (error?.retryAfter ?? 0) * 1000,
     up(l) {
       up = l;
       if (l.told) own(l.user);
@@ -109,7 +104,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       presence: (signal) => core.ask("presence:get", { room: name }, signal),
     }),
   };
-  const rooms = lateRooms(core, () => up, () => run, deps.rooms?.(core, kit));
+  const rooms = lateRooms(core, () => up, () => run);
 
   // Notes whose rooms they are from now on; true: they were somebody else's, and are dropped.
   const own = (user?: string): boolean => {
@@ -149,41 +144,23 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     set(name, error, true);
   };
 
-  const report = (e: unknown) =>
-    safely(() => {
-      throw e;
-    });
   // The queue's code is loaded when it is needed; a load that fails is tried again.
-  const useQueue = (): Promise<Queue> | undefined => {
-    if (!config.queue) return;
-    const host = {
-      core,
-      kit,
-      config: config.queue === true ? {} : config.queue,
-      dead: (d: DeadItem) => handlers.emit(DEAD, d),
-      changed: () => handlers.emit(QUEUE, queue),
-      report,
-    };
-    return (loading ??= import("../queue/queue.js")
-      .then((m) => m.openQueue(host))
-      .then(
-        (q) => {
-          queue = q;
-          if (q.items[0] || q.dead[0]) host.changed(); // what was there already
-          return q;
-        },
-        (e) => {
-          loading = undefined;
-          throw local("QUEUE_FULL", "The queue can't be loaded", false, e);
-        },
-      ));
-  };
-
-  const queued = async (args: unknown[], options: EmitOptions, ack: boolean): Promise<any> => {
-    const frames = encode(2, "/", undefined, args); // as they are now
-    await rooms.before(options.signal);
-    return (await useQueue()!).add(frames, options, ack);
-  };
+  const useQueue = () =>
+    config.queue
+      ? (loading ??= import("../queue/queue.js")
+          .then((m) => m.openQueue(core, kit))
+          .then(
+            (q) => {
+              queue = q;
+              if (q.items[0] || q.dead[0]) handlers.emit("\0q", undefined); // what was there already
+              return q;
+            },
+            (e) => {
+              loading = undefined;
+              throw unloaded(e);
+            },
+          ))
+      : undefined;
 
   // Compares the socket with who is signed in.
   const look = () => {
@@ -247,7 +224,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     };
 
     const r: Run = {
-      off: [],
+      off: [listen(part(platform, "events"), wakes, () => r.hurry())],
       hurry(fresh) {
         if (!r.timer) return link!.check();
         if (fresh) {
@@ -259,35 +236,44 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       },
     };
     run = r;
-    r.off.push(listen(part(platform, "events"), wakes, () => r.hurry()));
     if (source?.on)
       r.off.push(
         source.on("sign-in", look),
         source.on("refresh", look),
-        source.on("sign-out", (e) =>
-          stop(r, local("SIGNED_OUT", "Signed out", true, e.error)),
-        ),
+        source.on("sign-out", (e) => stop(r, local("SIGNED_OUT", "Signed out", true, e.error))),
       );
     attempt();
     set("connecting");
   };
 
-  // What goes out: undefined, an interceptor has dropped it.
-  const outgoing = (event: string, data: unknown): unknown[] | undefined => {
+  // Sends an event, or gives it to the queue.
+  const send = async (ack: boolean, event: string, data: unknown, options: EmitOptions = {}): Promise<any> => {
+    const { signal, volatile } = options;
+    check(signal);
     if (
       !/^[^\p{Cc}]{1,128}$/u.test(event) ||
       /^(connect(_error)?|disconnect(ing)?|newListener|removeListener)$/.test(event)
     )
       throw local("INVALID_ARGUMENT", `No event name: ${event}`);
     source?.touch?.();
-    const args = data === undefined ? [] : [data];
+    let args: unknown[] = data === undefined ? [] : [data];
     const changed = config.onSend?.(event, args);
-    return changed === null ? undefined : [event, ...(changed ?? args)];
+    if (changed === null) {
+      if (ack) throw local("CANCELED", "Dropped by onSend", true);
+      return;
+    }
+    args = [event, ...(changed ?? args)];
+    const frames = config.queue && !volatile && encode(2, "/", undefined, args); // as they are now
+    const turn = rooms.before(signal);
+    if (turn || frames) await turn;
+    if (frames) return (await useQueue()!).add(frames, options, ack);
+    if (ack) return unwrap(await needed().ask(args, options));
+    (volatile ? core.current() : needed())?.send(2, args);
   };
 
   const socket: RealtimeSocket<E> = {
     async connect(signal) {
-      if (signal?.aborted) throw canceled(signal);
+      check(signal);
       const mine = !run;
       if (mine) start();
       const r = run;
@@ -328,29 +314,14 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       answers.set(event, fn);
       return () => void (answers.get(event) === fn && answers.delete(event));
     },
-    async emit(event, data, options: EmitOptions = {}) {
-      if (options.signal?.aborted) throw canceled(options.signal);
-      const args = outgoing(event, data);
-      if (!args) return;
-      if (config.queue && !options.volatile) return queued(args, options, false);
-      const turn = rooms.before(options.signal);
-      if (turn) await turn;
-      (options.volatile ? core.current() : needed())?.send(2, args);
-    },
-    async emitAck(event, data, options = {}) {
-      const args = outgoing(event, data);
-      if (!args) throw local("CANCELED", "Dropped by onSend", true);
-      if (config.queue && !options.volatile) return queued(args, options, true);
-      const turn = rooms.before(options.signal);
-      if (turn) await turn;
-      return unwrap(await needed().ask(args, options));
-    },
+    emit: (event, data, options) => send(false, event, data, options),
+    emitAck: (event, data, options) => send(true, event, data, options),
     join(room, options) {
       own(core.who());
       return rooms.join(room, options) as any;
     },
     publish: (room, event, data, { id, signal } = {}) =>
-      socket.emitAck<Position>("room:publish", { room, event, data, id }, { signal: signal! }),
+      send(true, "room:publish", { room, event, data, id }, { signal: signal! }) as Promise<Position>,
     get session() {
       return up?.session;
     },
@@ -360,10 +331,10 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
     get dead() {
       return queue?.dead ?? none;
     },
-    onDead: (fn) => handlers.on(DEAD, fn),
+    onDead: (fn) => handlers.on("\0d", fn),
     subscribeQueue(fn) {
       useQueue()?.catch(report);
-      return handlers.on(QUEUE, fn);
+      return handlers.on("\0q", fn);
     },
   };
   return socket;

@@ -1,4 +1,4 @@
-import { codes, type Code } from "../codes.js";
+import { codes, statuses, type Code } from "../codes.js";
 
 const sentences: Record<Code, string> = {
   UNAUTHENTICATED: "Unauthorized",
@@ -39,7 +39,7 @@ export class Refusal extends Error {
 
   /** The HTTP status that goes with the code. */
   get status(): number {
-    return codes[this.code]?.[0] || 500;
+    return statuses[this.code] || 500;
   }
 
   /** The WebSocket close code that goes with the code. */
@@ -49,7 +49,7 @@ export class Refusal extends Error {
 
   /** Trying again is no use: what the client does after it is to stop (docs/protocol.md §2). */
   get final(): boolean {
-    return codes[this.code]?.[2] === "stop";
+    return codes[this.code]?.[0] === "stop";
   }
 
   /** The `error` of an ack, and what `auth:closing` says. */
