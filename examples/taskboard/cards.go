@@ -11,7 +11,7 @@ import (
 
 const (
 	selectList = "SELECT id, title, key, version FROM lists"
-	selectCard = "SELECT id, list, title, text, color, done, key, version, author, created, updated FROM cards"
+	selectCard = "SELECT id, list, title, text, color, done, key, version, author, editor, created, updated FROM cards"
 )
 
 func scanList(s scanner) (l List, err error) {
@@ -20,7 +20,7 @@ func scanList(s scanner) (l List, err error) {
 }
 
 func scanCard(s scanner) (c Card, err error) {
-	err = s.Scan(&c.ID, &c.List, &c.Title, &c.Text, &c.Color, &c.Done, &c.Key, &c.Version, &c.Author, &c.Created, &c.Updated)
+	err = s.Scan(&c.ID, &c.List, &c.Title, &c.Text, &c.Color, &c.Done, &c.Key, &c.Version, &c.Author, &c.Editor, &c.Created, &c.Updated)
 	return c, err
 }
 
@@ -102,13 +102,13 @@ func (t *tx) createCard(in newCard) (any, error) {
 		return nil, err
 	}
 	c := Card{ID: id, List: in.List, Title: title, Text: in.Text, Color: in.Color,
-		Version: 1, Author: t.by.ID, Created: t.now, Updated: t.now}
+		Version: 1, Author: t.by.ID, Editor: t.by.ID, Created: t.now, Updated: t.now}
 	var keys map[string]string
 	if c.Key, keys, err = t.place("cards", "list", in.List, c.ID, in.Before, in.After); err != nil {
 		return nil, err
 	}
-	_, err = t.exec(`INSERT INTO cards (id, board, list, title, text, color, done, key, version, author, created, updated)
-		VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)`, c.ID, in.Board, c.List, c.Title, c.Text, c.Color, c.Key, c.Version, c.Author, c.Created, c.Updated)
+	_, err = t.exec(`INSERT INTO cards (id, board, list, title, text, color, done, key, version, author, editor, created, updated)
+		VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)`, c.ID, in.Board, c.List, c.Title, c.Text, c.Color, c.Key, c.Version, c.Author, c.Editor, c.Created, c.Updated)
 	if err != nil {
 		return nil, err
 	}
@@ -192,9 +192,9 @@ func (t *tx) updateCard(in cardEdit) (any, error) {
 		return nil, err
 	}
 	c.Version++
-	c.Updated = t.now
-	_, err = t.exec("UPDATE cards SET title = ?, text = ?, color = ?, done = ?, version = ?, updated = ? WHERE id = ?",
-		c.Title, c.Text, c.Color, c.Done, c.Version, c.Updated, c.ID)
+	c.Editor, c.Updated = t.by.ID, t.now
+	_, err = t.exec("UPDATE cards SET title = ?, text = ?, color = ?, done = ?, version = ?, editor = ?, updated = ? WHERE id = ?",
+		c.Title, c.Text, c.Color, c.Done, c.Version, c.Editor, c.Updated, c.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -59,8 +59,9 @@ func TestChosenIDs(t *testing.T) {
 // what is there now. What they did not both touch both keep.
 func TestWas(t *testing.T) {
 	s := start(t, t.TempDir())
-	ann := s.person("Ann")
+	ann, bob := s.person("Ann"), s.person("Bob")
 	b := ann.board("Release")
+	ann.share(b.Board.ID, bob, Editor)
 	card := ann.card(b.Board.ID, b.Lists[0].ID, "One")
 	path := "/api/boards/" + b.Board.ID + "/cards/" + card.ID
 	edit := func(now, was map[string]any) map[string]any {
@@ -68,14 +69,14 @@ func TestWas(t *testing.T) {
 		return now
 	}
 	ann.must(200, "PATCH", path, edit(map[string]any{"color": "red"}, map[string]any{"color": ""}), nil)
-	ann.must(200, "PATCH", path, edit(map[string]any{"title": "Uno"}, map[string]any{"title": "One", "text": ""}), nil)
+	bob.must(200, "PATCH", path, edit(map[string]any{"title": "Uno"}, map[string]any{"title": "One", "text": ""}), nil)
 	for _, was := range []map[string]any{{"title": "One"}, {"text": "?"}, {"color": ""}, {"done": true}, {"title": "Uno", "text": "", "done": true}} {
 		refusal := ann.refused(holdfast.Conflict, "PATCH", path, edit(map[string]any{"title": "Eins"}, was))
 		var details struct{ Card Card }
 		if err := json.Unmarshal(refusal.Details, &details); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(ann.state(b.Board.ID).Cards[0], details.Card); diff != "" || details.Card.Title != "Uno" {
+		if diff := cmp.Diff(ann.state(b.Board.ID).Cards[0], details.Card); diff != "" || details.Card.Title != "Uno" || details.Card.Editor != bob.id || details.Card.Author != ann.id {
 			t.Errorf("%v: %s", was, diff)
 		}
 	}

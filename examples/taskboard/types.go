@@ -70,6 +70,7 @@ type Card struct {
 	Key     string `json:"key"`
 	Version int64  `json:"version"` // counts edits, from 1; moves don't count
 	Author  string `json:"author"`  // user id
+	Editor  string `json:"editor"`  // user id: whose edit is this version
 	Created int64  `json:"created"`
 	Updated int64  `json:"updated"`
 }

@@ -158,3 +158,34 @@ export function stage(...flags: string[]): Stage {
     start,
   };
 }
+
+/** The network of a browser, which a test takes away. */
+export interface Network {
+  /** Everything: calls fail and the connection ends. `socket`: the realtime connection alone. */
+  cut: (what: "everything" | "socket") => Promise<void>;
+  mend: () => Promise<void>;
+}
+
+/** Takes a browser's network in hand. What an offline browser has open stays open, so connections are ended here. */
+export async function networkOf(context: BrowserContext): Promise<Network> {
+  let up = true;
+  const open = new Set<{ close: () => Promise<void> }>();
+  await context.routeWebSocket(/\/socket\.io\//, (ws) => {
+    if (!up) return void ws.close();
+    ws.connectToServer();
+    open.add(ws);
+  });
+  await context.route(/\/socket\.io\//, (route) => (up ? route.fallback() : route.abort()));
+  return {
+    async cut(what) {
+      up = false;
+      await context.setOffline(what === "everything");
+      await Promise.all([...open].map((ws) => ws.close()));
+      open.clear();
+    },
+    async mend() {
+      up = true;
+      await context.setOffline(false);
+    },
+  };
+}

@@ -37,6 +37,8 @@ export interface Card {
   /** Counts edits; moves don't count. */
   version: number;
   author: string;
+  /** Whose edit this version is: a user id. */
+  editor: string;
   created: number;
   updated: number;
 }

@@ -12,7 +12,7 @@ export const ada = { id: "ada", name: "Ada" };
 export const list = (id: string, key: string): List => ({ id, title: id, key, version: 1 });
 
 export const card = (id: string, list: string, key: string, more: Partial<Card> = {}): Card => ({
-  id, list, title: id, text: "", color: "", done: false, key, version: 1, author: "ada", created: 0, updated: 0, ...more,
+  id, list, title: id, text: "", color: "", done: false, key, version: 1, author: "ada", editor: "ada", created: 0, updated: 0, ...more,
 });
 
 export const empty = (): BoardState => ({
@@ -77,7 +77,7 @@ export class FakeServer {
     perform(draft, write, by.id, 0);
     const now = isCard ? draft.cards.get(of.card!) : draft.lists.get(of.list!);
     const edits = write.event.endsWith(":update") || creates;
-    const item = now ? { ...now, version: now.version + (edits ? 1 : 0) } : target!;
+    const item = now ? { ...now, ...(edits && { version: now.version + 1, editor: by.id }) } : target!;
     const change: Change = { rev: this.base.board.rev + 1, by, ...(isCard ? { card: item as Card } : { list: item as List }) };
     // Now and then a row is numbered anew.
     if (write.event === "card:move" && change.rev % 7 === 0) change.keys = this.#renumber(draft.cards, (item as Card).list);

@@ -57,8 +57,8 @@ export class Model {
   notices: Notice[] = [];
   /** The state has to be fetched: there is none, or events were lost. */
   stale = true;
-  /** By card: the revision in which somebody else changed it last, and who. */
-  readonly touched = new Map<string, { rev: number; by: string; version: number }>();
+  /** By card: the revision in which somebody else changed it last. */
+  readonly touched = new Map<string, number>();
   readonly #me: string;
   #early: [event: string, change: Change][] = [];
   #clock = 0;
@@ -192,10 +192,10 @@ export class Model {
     return this.#ended.has(id) || this.conflicts.some(({ ids }) => ids.includes(id)) || this.notices.some((notice) => notice.id === id);
   }
 
-  /** Who has made the version of a card that is there now, where that is known. */
-  editor({ id, version }: Card): string | undefined {
-    const last = this.touched.get(id);
-    return last?.version === version ? last.by : undefined;
+  /** The name of whoever has made what is on a card now; undefined: not known any more. */
+  editor(card: string): string | undefined {
+    const by = this.base?.cards.get(card)?.editor;
+    return this.base?.members.find(({ id }) => id === by)?.name;
   }
 
   /** Some write's end is unknown: only a fetch will tell. */
@@ -204,13 +204,7 @@ export class Model {
   }
 
   #apply(event: string, change: Change): void {
-    const { card, by, rev } = change;
-    if (card && by.id !== this.#me) {
-      const edited = event === "task_updated" || event === "task_created";
-      const before = this.touched.get(card.id);
-      const { by: name, version } = edited || !before ? { by: by.name ?? "", version: edited ? card.version : 0 } : before;
-      this.touched.set(card.id, { rev, by: name, version });
-    }
+    if (change.card && change.by.id !== this.#me) this.touched.set(change.card.id, change.rev);
     this.base = applied(this.base!, event, change, this.#me);
   }
 

@@ -144,10 +144,7 @@ export class BoardSync {
   theirs = (card: string): Card | undefined => this.#model.base?.cards.get(card);
 
   /** Who has made what is on a card now, if that is known. */
-  editor(card: string): string | undefined {
-    const theirs = this.#model.base?.cards.get(card);
-    return theirs && this.#model.editor(theirs);
-  }
+  editor = (card: string): string | undefined => this.#model.editor(card);
 
   dismiss = (id: string): void => {
     told.add(id);

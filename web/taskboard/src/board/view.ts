@@ -49,7 +49,7 @@ export function show(model: Model, old?: Shown): Shown | undefined {
   });
   const pending = model.pending();
   const conflicts = new Map(model.conflicts.map((conflict) => [conflict.card, conflict]));
-  const touched = new Map([...model.touched].map(([id, { rev }]) => [id, rev]));
+  const touched = new Map(model.touched);
   return {
     board: keep(old?.board, base.board, old?.board.title === base.board.title && old.board.role === base.board.role),
     columns: keep(old?.columns, columns, same(old?.columns, columns)),

@@ -51,7 +51,7 @@ export function perform(draft: Draft, write: Write, me: string, now: number): vo
       const { card: id, list, title, text = "", color = "", before, after } = write.data;
       if (cards.has(id) || !lists.has(list)) return;
       const key = place(inList(list), id, before, after);
-      cards.set(id, { id, list, title, text, color, done: false, key, version: 0, author: me, created: now, updated: now });
+      cards.set(id, { id, list, title, text, color, done: false, key, version: 0, author: me, editor: me, created: now, updated: now });
       return;
     }
     case "card:update": {
