@@ -151,3 +151,207 @@ test("a second step: set up, asked for at the next sign-in, by code and by recov
   await page.keyboard.press("Enter");
   await page.getByText("This code is wrong").waitFor(); // the old ones are void
 });
+
+test("a passkey is added, signs in by the button and from the form, and is removed", async () => {
+  const { context } = await board.person("Katherine");
+  // A virtual authenticator takes what the browser only offers at once: that is asked for below.
+  await context.addInitScript(() => {
+    if ("PublicKeyCredential" in window) PublicKeyCredential.isConditionalMediationAvailable = async () => "offer" in sessionStorage;
+  });
+  const page = await visit(context, "#/security");
+  const device = await context.newCDPSession(page);
+  await device.send("WebAuthn.enable");
+  const { authenticatorId } = await device.send("WebAuthn.addVirtualAuthenticator", {
+    options: { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true },
+  });
+  await press(button(page, "Add a passkey"));
+  await type(field(page, "Name of the passkey"), "My finger");
+  await accessible(page, "security, adding a passkey");
+  await page.keyboard.press("Enter");
+  await button(page, "Remove My finger").waitFor();
+  expect((await device.send("WebAuthn.getCredentials", { authenticatorId })).credentials.length).toBe(1);
+
+  // Whoever says no hears of it, and nothing is broken.
+  await choose(page, "Sign out");
+  await device.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: false });
+  await press(button(page, "Sign in with a passkey"));
+  await page.getByText("No passkey was used.").waitFor();
+  await device.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: true });
+  await press(button(page, "Sign in with a passkey"));
+  await inside(page);
+  await page.getByText("last used").waitFor();
+
+  await page.evaluate(() => sessionStorage.setItem("offer", ""));
+  const verified = page.waitForResponse(/passkeys\/verify/);
+  await choose(page, "Sign out");
+  expect((await verified).status()).toBe(200);
+  await inside(page);
+  await page.evaluate(() => sessionStorage.removeItem("offer"));
+
+  await press(button(page, "Remove My finger"));
+  await page.getByText("“My finger” is removed.").waitFor();
+  await choose(page, "Sign out");
+  await press(button(page, "Sign in with a passkey"));
+  await page.getByText("This passkey belongs to no account here.").waitFor();
+});
+
+test("the password is changed, which ends the other sessions", async () => {
+  const ada = await board.person("Ada");
+  const other = await (await board.again(ada)).open();
+  await inside(other);
+  const page = await ada.open("#/security");
+  await press(button(page, "Change the password"));
+  await type(field(page, "Present password"), "not this one");
+  await type(field(page, "New password"), "a longer horse battery");
+  await accessible(page, "security, changing the password");
+  await page.keyboard.press("Enter");
+  await page.getByText("The present password is wrong.").waitFor();
+  await type(field(page, "Present password"), password);
+  await page.keyboard.press("Enter");
+  await page.getByText("It is changed").waitFor();
+  await heading(other, "Sign in").waitFor();
+  await inside(page);
+});
+
+test("a session that is ended on another device: its page is the sign-in page at once, and its socket is closed", async () => {
+  const ada = await board.person("Ada");
+  const phone = await board.again(ada);
+  const there = await phone.context.newPage();
+  const open = sockets(there);
+  await there.goto(board.url);
+  await expect.poll(open).toBe(1);
+  await board.again(ada);
+
+  const page = await ada.open("#/devices");
+  const sessions = page.getByRole("list", { name: "Sessions" }).getByRole("listitem");
+  await expect.poll(() => sessions.count()).toBe(3);
+  expect(await sessions.filter({ hasText: "This device" }).count()).toBe(1);
+  await accessible(page, "devices");
+  const used = (await phone.call("GET", "/api/auth/sessions")).sessions;
+  expect(used.filter((s: { current: boolean }) => s.current).length).toBe(1);
+  await press(button(page, "End all others"));
+  await there.getByText("This session was ended from another device.").waitFor();
+  expect(open()).toBe(0);
+  await accessible(there, "sign-in, after the session was ended");
+  await page.getByText("You are signed in nowhere else.").or(page.getByText("2 sessions are ended.")).waitFor();
+  await expect.poll(() => sessions.count()).toBe(1);
+  await signIn(there, ada.email);
+  await inside(there);
+  await expect.poll(open).toBe(1);
+});
+
+test("who signs out in one tab is out in all of them", async () => {
+  const ada = await board.person("Ada");
+  const [one, two] = [await ada.open(), await ada.open("#/devices")];
+  await Promise.all([inside(one), inside(two)]);
+  await choose(one, "Sign out");
+  await heading(two, "Sign in").waitFor();
+  await one.reload();
+  await heading(one, "Sign in").waitFor();
+});
+
+test("an idle page locks in all tabs, without a connection, over a reload; the password or a passkey unlocks it", async () => {
+  const ada = await board.person("Ada");
+  const { context } = ada;
+  const setting = await visit(context, "#/security");
+  await setting.getByLabel("Lock the page").selectOption("5");
+  await button(setting, "Load it anew").waitFor();
+  await accessible(setting, "security");
+  await setting.close();
+
+  await context.clock.install();
+  const [page, other] = [await context.newPage(), await context.newPage()];
+  const open = [sockets(page), sockets(other)] as const;
+  await page.goto(`${board.url}/#/security`);
+  await other.goto(board.url);
+  for (const count of open) await expect.poll(count).toBe(1);
+  await press(button(page, "Change the password"));
+  await type(field(page, "New password"), "half a pass");
+
+  for (const tab of [page, other]) await tab.clock.fastForward("05:01");
+  for (const tab of [page, other]) await heading(tab, "Locked").waitFor();
+  for (const count of open) await expect.poll(count).toBe(0);
+  expect(await page.getByText("For 5 minutes nobody has touched this page").count()).toBe(1);
+  expect(await heading(page, "Security").isVisible()).toBe(false);
+  await accessible(page, "lock");
+  await other.reload();
+  await heading(other, "Locked").waitFor();
+
+  await page.keyboard.type("no idea"); // the field has the focus
+  await page.keyboard.press("Enter");
+  await page.getByText("This is not your password.").waitFor();
+  await type(page.locator(".lock").getByLabel("Password", { exact: true }), password);
+  await page.keyboard.press("Enter");
+  await heading(page, "Security").waitFor();
+  await heading(other, "Locked").waitFor({ state: "detached" });
+  for (const count of open) await expect.poll(count).toBe(1);
+  expect(await field(page, "New password").inputValue()).toBe("half a pass");
+  // It was a proof, and no other session.
+  expect((await ada.call("GET", "/api/auth/sessions")).sessions.length).toBe(1);
+});
+
+test("the theme is kept, holds before the page's program runs, and other tabs follow", async () => {
+  const { context } = await board.person("Ada", { colorScheme: "light" });
+  const page = await visit(context);
+  const scheme = (page: Page) => page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
+  await inside(page);
+  expect(await scheme(page)).toBe("light dark");
+  const other = await visit(context);
+  await inside(other);
+  await press(page.getByRole("button", { name: /^Account of/ }));
+  await accessible(page, "the user's menu");
+  const dark = page.getByRole("menuitemradio", { name: "Dark" });
+  await page.keyboard.press("d");
+  await page.keyboard.press("Enter");
+  expect(await dark.getAttribute("aria-checked")).toBe("true");
+  await page.keyboard.press("Escape");
+  expect(await page.getByRole("menu").count()).toBe(0);
+  await reach(page.getByRole("button", { name: /^Account of/ })); // where the focus is again
+  await expect.poll(() => scheme(other)).toBe("dark");
+  await page.route("**/app.js", (route) => route.abort());
+  await page.reload();
+  expect(await scheme(page)).toBe("dark");
+});
+
+test("a board is shared: by a link that outlasts the sign-up, with roles that change at once", async () => {
+  const ada = await board.person("Ada");
+  const { board: plan } = await ada.board("Plan", ["One"]);
+  const page = await ada.open(`#/b/${plan.id}`);
+  await press(button(page, "Share"));
+  await accessible(page, "share");
+  await press(button(page, "Make: link to edit"));
+  const link = await field(page, "Link to edit").inputValue();
+  await accessible(page, "share, with a link");
+
+  const guest = await visit(await board.stranger());
+  await guest.goto(link);
+  await guest.getByText("You are invited to a board.").waitFor();
+  await accessible(guest, "sign-up, invited");
+  await type(field(guest, "Name"), "Mary");
+  await signIn(guest, "mary@example.com");
+  await heading(guest, "Plan").waitFor();
+  const add = guest.getByRole("button", { name: /Add a card/ }).first();
+  await add.waitFor();
+
+  // She is there in the open dialog, and a viewer from one moment to the next.
+  const role = field(page, "Role of Mary");
+  await reach(role);
+  await page.keyboard.press("ArrowDown");
+  await add.waitFor({ state: "detached" });
+  await press(button(page, "Remove Mary"));
+  await role.waitFor({ state: "detached" });
+  await heading(guest, "Plan").waitFor({ state: "detached" });
+  await press(button(page, "End: link to edit"));
+  await button(page, "Make: link to edit").waitFor();
+  await guest.goto(link);
+  await guest.getByText("This link does not lead to a board any more.").waitFor();
+  await accessible(guest, "a link that has ended");
+
+  await type(field(page, "E-mail of their account"), "mary@example.com");
+  await page.keyboard.press("Enter");
+  await role.waitFor();
+  await guest.goto(`${board.url}/#/b/${plan.id}`);
+  await press(button(guest, "Members"));
+  await press(button(guest, "Leave"));
+  await role.waitFor({ state: "detached" });
+});
