@@ -152,12 +152,13 @@ test("a second step: set up, asked for at the next sign-in, by code and by recov
   await page.getByText("This code is wrong").waitFor(); // the old ones are void
 });
 
-test("a passkey is added, signs in by the button and from the form, and is removed", async () => {
+test("a passkey is added, signs in by the button and from the form, unlocks, and is removed", async () => {
   const { context } = await board.person("Katherine");
   // A virtual authenticator takes what the browser only offers at once: that is asked for below.
   await context.addInitScript(() => {
     if ("PublicKeyCredential" in window) PublicKeyCredential.isConditionalMediationAvailable = async () => "offer" in sessionStorage;
   });
+  await context.clock.install();
   const page = await visit(context, "#/security");
   const device = await context.newCDPSession(page);
   await device.send("WebAuthn.enable");
@@ -180,6 +181,11 @@ test("a passkey is added, signs in by the button and from the form, and is remov
   await press(button(page, "Sign in with a passkey"));
   await inside(page);
   await page.getByText("last used").waitFor();
+
+  await page.clock.fastForward("15:01");
+  await heading(page, "Locked").waitFor();
+  await press(button(page, "Unlock with a passkey"));
+  await heading(page, "Locked").waitFor({ state: "detached" });
 
   await page.evaluate(() => sessionStorage.setItem("offer", ""));
   const verified = page.waitForResponse(/passkeys\/verify/);
@@ -250,7 +256,22 @@ test("who signs out in one tab is out in all of them", async () => {
   await heading(one, "Sign in").waitFor();
 });
 
-test("an idle page locks in all tabs, without a connection, over a reload; the password or a passkey unlocks it", async () => {
+test("a sign-out that the server did not hear of is told again", async () => {
+  const ada = await board.person("Ada");
+  const page = await ada.open();
+  await inside(page);
+  await ada.context.setOffline(true);
+  await choose(page, "Sign out");
+  await page.getByText("the server could not be told").waitFor();
+  await ada.context.setOffline(false);
+  await press(button(page, "Tell it again"));
+  await page.getByText("You are signed out.").waitFor();
+  await page.reload();
+  await heading(page, "Sign in").waitFor();
+  expect((await (await ada.context.request.get(`${board.url}/api/auth/session`)).json())).toBe(null);
+});
+
+test("an idle page locks in all tabs, without a connection, over a reload; the password unlocks it, and what was typed is there", async () => {
   const ada = await board.person("Ada");
   const { context } = ada;
   const setting = await visit(context, "#/security");

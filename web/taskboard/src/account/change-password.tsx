@@ -1,6 +1,7 @@
 import { useAuth, useHttpClient } from "@holdfast/client/react";
 import { useState, type FormEvent } from "react";
 import { Button } from "../ui/index.js";
+import { useFocusBack } from "./use-focus-back.js";
 import { PasswordField } from "./password-field.js";
 import { CallProblem, useCall } from "./use-call.js";
 import { minPassword } from "./way-in.js";
@@ -12,6 +13,7 @@ export function ChangePassword() {
   const http = useHttpClient();
   const { user } = useAuth();
   const [open, setOpen] = useState(false);
+  const place = useFocusBack(open);
   const [done, setDone] = useState(false);
   const [wrong, setWrong] = useState<Wrong>({});
   const change = useCall(
@@ -39,7 +41,7 @@ export function ChangePassword() {
     return (
       <>
         <p>When you change it, you are signed out everywhere but here.</p>
-        <div className="line-up">
+        <div className="line-up" ref={place}>
           <Button onClick={() => (setDone(false), setWrong({}), change.clear(), setOpen(true))}>Change the password</Button>
           <p role="status" className="soft-text">
             {done ? "It is changed, and all other sessions are ended." : ""}

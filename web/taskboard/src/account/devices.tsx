@@ -1,6 +1,6 @@
 import type { HttpClient } from "@holdfast/client";
 import { useHttpClient } from "@holdfast/client/react";
-import { useCallback, useState } from "react";
+import { useCallback, useRef, useState } from "react";
 import { Button } from "../ui/index.js";
 import { agentName, isHandheld } from "./agent.js";
 import type { Session } from "./calls.js";
@@ -14,6 +14,7 @@ export function Devices() {
   const http = useHttpClient();
   const load = useLoad(useCallback(async (signal) => (await http.get<{ sessions: Session[] }>("/api/auth/sessions", { signal })).sessions, [http]));
   const [said, say] = useState("");
+  const head = useRef<HTMLHeadingElement>(null);
   const others = load.data?.filter(({ current }) => !current) ?? [];
 
   const end = useCall(async (which: Session[]) => {
@@ -24,12 +25,15 @@ export function Devices() {
     } finally {
       await load.again();
     }
+    head.current?.focus(); // its button is gone
   });
 
   return (
     <div className="account-page">
       <div className="account-head">
-        <h1>Devices</h1>
+        <h1 ref={head} tabIndex={-1}>
+          Devices
+        </h1>
         <p className="soft-text">Wherever you are signed in. Who is ended here is out at once: open pages leave, and their connections close.</p>
       </div>
       <Loaded load={load} lines={2}>

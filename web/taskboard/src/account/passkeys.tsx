@@ -6,6 +6,7 @@ import { addPasskey, type Passkey } from "./calls.js";
 import { hasPasskeys } from "./passkey.js";
 import { isNotFound } from "./trouble.js";
 import { CallProblem, useCall } from "./use-call.js";
+import { useFocusBack } from "./use-focus-back.js";
 import { Loaded, useLoad } from "./use-load.js";
 import { when } from "./when.js";
 
@@ -15,6 +16,8 @@ export function Passkeys() {
   const load = useLoad(useCallback(async (signal) => (await http.get<{ passkeys: Passkey[] }>("/api/auth/passkeys", { signal })).passkeys, [http]));
   const [adding, setAdding] = useState(false);
   const [said, say] = useState("");
+  const [removing, setRemoving] = useState(false);
+  const place = useFocusBack(adding || removing);
 
   const add = useCall(
     async (name: string) => {
@@ -26,11 +29,13 @@ export function Passkeys() {
     { NOT_FOUND: "Passkeys don’t work at this address. Open the board by its name, such as localhost." },
   );
   const remove = useCall(async ({ id, name }: Passkey) => {
+    setRemoving(true);
     await http.delete(`/api/auth/passkeys/${encodeURIComponent(id)}`).catch((error) => {
       if (!isNotFound(error)) throw error; // it is gone, as was wanted
     });
     say(`“${name || "Passkey"}” is removed. Your device may still offer it: remove it there, too.`);
     await load.again();
+    setRemoving(false);
   });
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -88,7 +93,7 @@ export function Passkeys() {
           </div>
         </form>
       ) : (
-        <div className="line-up">
+        <div className="line-up" ref={place}>
           {hasPasskeys() ? (
             <Button onClick={() => (say(""), add.clear(), setAdding(true))}>Add a passkey</Button>
           ) : (

@@ -5,6 +5,7 @@ import { CodeForm } from "./code-form.js";
 import { QRCode } from "./qr-code.js";
 import { RecoveryCodes } from "./recovery-codes.js";
 import { CallProblem, useCall } from "./use-call.js";
+import { useFocusBack } from "./use-focus-back.js";
 
 interface Setup {
   secret: string;
@@ -24,6 +25,7 @@ const wrong = { INVALID_CREDENTIALS: "This code is wrong, or was used before. Wa
 export function SecondFactor({ on, onChange }: { on: boolean; onChange: () => Promise<void> }) {
   const http = useHttpClient();
   const [doing, set] = useState<Doing>();
+  const place = useFocusBack(!!doing);
   const begin = useCall(async () => set({ step: "confirm", setup: await http.post<Setup>("/api/auth/totp/enable", {}) }));
   const cancel = () => set(undefined);
   const post = (what: string) => (code: string) => http.post(`/api/auth/totp/${what}`, { code });
@@ -103,7 +105,7 @@ export function SecondFactor({ on, onChange }: { on: boolean; onChange: () => Pr
         )}
       </p>
       <CallProblem call={begin} />
-      <div className="line-up">
+      <div className="line-up" ref={place}>
         {on ? (
           <>
             <Button onClick={() => set({ step: "renew" })}>New recovery codes</Button>

@@ -1,5 +1,5 @@
 import { useHttpClient } from "@holdfast/client/react";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { go } from "../router.js";
 import type { Board, Change, Member, Role } from "../types.js";
 import { Avatar, Button } from "../ui/index.js";
@@ -27,6 +27,7 @@ export function Members({
   const http = useHttpClient();
   const owner = board.role === "owner";
   const [said, say] = useState("");
+  const head = useRef<HTMLHeadingElement>(null);
 
   const setRole = useCall(async ({ id, name }: Member, role: Role) => {
     const { member } = await http.patch<Change>(path(board.id, id), { role });
@@ -44,12 +45,15 @@ export function Members({
       return;
     }
     onChange(member, true);
+    head.current?.focus(); // its button is gone
     say(`${name} is on this board no more.`);
   });
 
   return (
     <section className="share-part" aria-labelledby="share-members">
-      <h3 id="share-members">{members.length === 1 ? "Only you so far" : `${members.length} members`}</h3>
+      <h3 id="share-members" ref={head} tabIndex={-1}>
+        {members.length === 1 ? "Only you so far" : `${members.length} members`}
+      </h3>
       <ul className="rows inner" aria-labelledby="share-members">
         {members.map((member) => (
           <li key={member.id} className="rows-row">

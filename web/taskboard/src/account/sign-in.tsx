@@ -65,7 +65,7 @@ function Reason({ reason }: { reason: SignOutReason }) {
   });
   if (!reason.untold)
     return (
-      <div role="status" className="account-note">
+      <div role="alert" className="account-note">
         {reason.text}
       </div>
     );

@@ -1,6 +1,6 @@
 import type { Tokens } from "@holdfast/client";
 import { useHttpClient } from "@holdfast/client/react";
-import { useState, type FormEvent } from "react";
+import { useEffect, useRef, useState, type FormEvent } from "react";
 import { Button, Field } from "../ui/index.js";
 import { passkeySignIn, signIn, signUp, type Credentials, type Entry } from "./calls.js";
 import { hasPasskeys } from "./passkey.js";
@@ -29,6 +29,8 @@ interface Props {
 /** The form of both ways. What was typed stays when one changes the way. */
 export function WayIn({ way, onWay, onEntry }: Props) {
   const http = useHttpClient();
+  const form = useRef<HTMLFormElement>(null);
+  const shown = useRef(way);
   const [wrong, setWrong] = useState<Wrong>({});
   const up = way === "up";
 
@@ -43,6 +45,13 @@ export function WayIn({ way, onWay, onEntry }: Props) {
   }, passkeyWords);
   const offered = useOfferedPasskey(!up, (tokens: Tokens) => onEntry(tokens));
 
+  useEffect(() => {
+    if (shown.current === way) return;
+    shown.current = way;
+    // It begins anew, at the first field that is empty.
+    const fields = [...form.current!.querySelectorAll("input")];
+    (fields.find(({ value }) => !value) ?? fields[0])?.focus();
+  }, [way]);
   const change = (to: Way) => {
     setWrong({});
     enter.clear();
@@ -63,7 +72,7 @@ export function WayIn({ way, onWay, onEntry }: Props) {
   return (
     <>
       <h1>{up ? "Make an account" : "Sign in"}</h1>
-      <form className="form-stack" noValidate onSubmit={submit}>
+      <form ref={form} className="form-stack" noValidate onSubmit={submit}>
         {up && <Field label="Name" name="name" autoComplete="name" maxLength={100} error={wrong.name} hint="Others on your boards see it." />}
         <Field
           label="E-mail"
