@@ -22,6 +22,7 @@ drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in 
 	HOLDFAST_LONG=1 $(GO) test -race -timeout 30m -run 'TestL6[37]' -v ./client/queue ./internal/interop
 	cd web && HOLDFAST_LONG=1 npm run --silent browser -- rotation
 	cd web && npm run --silent quickstart
+	cd web && HOLDFAST_LONG=1 npm run --silent browser -- browser/taskboard
 	./scripts/mutants.sh
 	HOLDFAST_SOAK=$${HOLDFAST_SOAK:-1h} $(GO) test -timeout 0 -run TestSoak -v ./internal/soak
 	HOLDFAST_CHECK= HOLDFAST_SOAK=15s $(GO) test -race -count=5 ./...

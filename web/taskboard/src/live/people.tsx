@@ -22,7 +22,7 @@ export function People({ room }: { room: string }) {
           label="People here"
           name={`${says}. Who?`}
           button={
-            <span className="people-row" aria-hidden="true">
+            <span className="people-row">
               {shown.map(({ id, name }) => (
                 <Avatar key={id} id={id} name={name} />
               ))}

@@ -5,6 +5,10 @@ import { hue } from "../ui/index.js";
 /** How long a pointer that doesn't move is shown, in milliseconds. */
 const stillness = 5000;
 
+/** Milliseconds between two drawings where there are more than a few. */
+const pace = 100;
+const few = 5;
+
 /** Somebody's pointer. Its place is in parts of the area. */
 interface Pointer {
   element: HTMLElement;
@@ -16,7 +20,7 @@ interface Pointer {
 /**
  * Others' pointers over a board. Positions are parts (0–1) of its whole
  * scrolled area. They come a hundred times a second from a full room, so that
- * they go to the DOM directly, once a frame, and React draws nothing anew.
+ * they go to the DOM directly, and React draws nothing anew.
  */
 export function Pointers({ room, area }: { room: string; area: React.RefObject<HTMLElement | null> }) {
   const { socket } = useRealtimeClient();
@@ -33,6 +37,8 @@ export function Pointers({ room, area }: { room: string; area: React.RefObject<H
     const pointers = new Map<string, Pointer>();
     const moved = new Set<Pointer>();
     let frame = 0;
+    let wait: ReturnType<typeof setTimeout> | undefined;
+    let drawn = 0;
     let mine: { x: number; y: number } | null | undefined; // to be sent; null: it has left the board
 
     const remove = (id: string) => {
@@ -47,6 +53,7 @@ export function Pointers({ room, area }: { room: string; area: React.RefObject<H
 
     const draw = () => {
       frame = 0;
+      drawn = performance.now();
       if (moved.size || mine) {
         const { scrollWidth: width, scrollHeight: height } = board;
         for (const { element, x, y } of moved) {
@@ -67,7 +74,14 @@ export function Pointers({ room, area }: { room: string; area: React.RefObject<H
       if (mine === null) hold.signal("cursor", null);
       mine = undefined;
     };
-    const soon = () => (frame ||= requestAnimationFrame(draw));
+    // A full room moves at every moment. Its pointers are drawn ten times a second, and glide by their transition,
+    // which costs the page nothing; a few are drawn when they move.
+    const soon = () => {
+      if (frame || wait) return;
+      const rest = pointers.size > few ? pace - (performance.now() - drawn) : 0;
+      if (rest > 0) wait = setTimeout(() => ((wait = undefined), (frame = requestAnimationFrame(draw))), rest);
+      else frame = requestAnimationFrame(draw);
+    };
 
     const seen = (data: unknown, { from }: { from: string }) => {
       const place = placeOf(data);
@@ -106,6 +120,7 @@ export function Pointers({ room, area }: { room: string; area: React.RefObject<H
     board.addEventListener("pointerleave", leave, { passive: true });
     return () => {
       cancelAnimationFrame(frame);
+      clearTimeout(wait);
       board.removeEventListener("pointermove", move);
       board.removeEventListener("pointerleave", leave);
       clear();

@@ -13,8 +13,8 @@ export function Popover({
 }: {
   /** What the panel is called. */
   label: string;
-  /** What the button is called, where its content does not say it. */
-  name?: string | undefined;
+  /** What the button is called: what it shows is for the eyes. */
+  name: string;
   className?: string;
   button: ReactNode;
   children: () => ReactNode;
@@ -35,8 +35,11 @@ export function Popover({
 
   return (
     <>
-      <button ref={opener} type="button" className={`popover-button ${className}`} popoverTarget={id} aria-expanded={open} aria-label={name}>
-        {button}
+      <button ref={opener} type="button" className={`popover-button ${className}`} popoverTarget={id} aria-expanded={open}>
+        <span className="sr">{name}</span>
+        <span className="popover-shows" aria-hidden="true">
+          {button}
+        </span>
       </button>
       <div
         ref={panel}

@@ -1,0 +1,62 @@
+import { expect, test } from "vitest";
+import { accessible } from "./axe.js";
+import { line } from "./line.js";
+import { stage } from "./stage.js";
+
+// Tokens that live long: nothing changes while a page is looked at.
+const board = stage();
+
+test("the terminal's page has the server's address and the board's id, and copies commands", async () => {
+  const ada = await board.person("Ada");
+  const { board: made } = await ada.board("Release");
+  await ada.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  const page = await ada.open("#/terminal");
+  await page.getByText(`BOARD=${made.id}`).waitFor();
+  await page.getByRole("button", { name: "Copy: Listen with curl" }).click();
+  await page.getByRole("status").filter({ hasText: "Copied" }).waitFor({ state: "attached" });
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
+    `curl -N "${board.url}/events?room=board-$BOARD" -H "Authorization: Bearer $TOKEN"`,
+  );
+});
+
+test("the panel stays folded, and on a phone it begins so", async () => {
+  const ada = await board.person("Ada", { viewport: { width: 390, height: 844 } });
+  const page = await ada.open();
+  const head = page.getByRole("button", { name: /^What just happened/ });
+  expect(await head.getAttribute("aria-expanded")).toBe("false");
+  await head.click();
+  await page.getByText("Connected", { exact: true }).waitFor();
+  await page.reload();
+  expect(await head.getAttribute("aria-expanded")).toBe("true");
+  await head.press("Escape");
+  expect(await head.getAttribute("aria-expanded")).toBe("false");
+});
+
+test("axe finds nothing: with the panel, the light's reasons, who is here, offline, and the terminal's page", async () => {
+  const [ada, bob] = await Promise.all([board.person("Ada"), board.person("Bob")]);
+  const { board: made } = await ada.board("Release", ["one"]);
+  await ada.share(made.id, bob, "editor");
+  const way = await line(board.url);
+  try {
+    await bob.open(`#/b/${made.id}`);
+    const page = await ada.context.newPage();
+    await page.goto(`${way.url}/#/b/${made.id}`);
+    await page.getByRole("button", { name: "2 people are here. Who?" }).click();
+    await accessible(page, "who is here");
+    await page.keyboard.press("Escape");
+    way.cut();
+    await page.getByRole("button", { name: "Connection: Offline. Why?" }).click();
+    await page.getByRole("button", { name: "Try now" }).waitFor();
+    await accessible(page, "offline");
+    await page.keyboard.press("Escape");
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.getByRole("button", { name: /^What just happened/ }).click();
+    await accessible(page, "the panel");
+    way.mend();
+    await page.goto(`${way.url}/#/terminal`);
+    await page.getByText(`BOARD=${made.id}`).waitFor();
+    await accessible(page, "the terminal's page");
+  } finally {
+    await way.close();
+  }
+});
