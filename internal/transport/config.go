@@ -87,6 +87,12 @@ type Receiver interface {
 	Closed(c *Conn, err error)
 }
 
+// Ender is a Receiver that wants to know at once when its session ends, also
+// while Message runs; Conn.Context tells that too, but costs memory. Ending is
+// called before Closed, at most once, and not where the session ended before
+// Open had returned. It must not wait for anything.
+type Ender interface{ Ending() }
+
 // withDefaults fills in what was left zero.
 func (cfg EngineConfig) withDefaults() EngineConfig {
 	cfg.PingInterval = cmp.Or(cfg.PingInterval, 25*time.Second)

@@ -139,6 +139,26 @@ func (c *Conn) Send(f *hub.Frame) bool {
 	return true
 }
 
+// SendAll is Send for frames that belong together: one write takes them, if
+// nobody writes just then.
+func (c *Conn) SendAll(frames ...*hub.Frame) bool {
+	any := false
+	for _, f := range frames {
+		wake, ok := c.queue.Push(f)
+		if !ok {
+			c.end(slowConsumer())
+			return false
+		}
+		any = any || wake
+	}
+	if any {
+		c.mu.Lock()
+		c.kick()
+		c.mu.Unlock()
+	}
+	return true
+}
+
 func slowConsumer() ending {
 	return ending{err: holdfast.SlowConsumer.New(), linger: true}
 }

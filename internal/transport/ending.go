@@ -98,8 +98,14 @@ func (c *Conn) end(e ending) {
 	c.kick()
 	cancel := c.cancel
 	cause := c.cause()
+	opened := c.registered
 	c.mu.Unlock()
 
+	if opened {
+		if ender, ok := c.receiver.(Ender); ok {
+			ender.Ending()
+		}
+	}
 	if cancel != nil {
 		cancel(cause)
 	}

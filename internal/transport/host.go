@@ -20,8 +20,9 @@ type host struct {
 	cfg   EngineConfig // with defaults; what only Engine.IO needs is idle in a Plain
 	plain bool         // no Engine.IO: messages are WebSocket messages, pings its control frames
 	start time.Time
-	ping  *hub.Frame // nil if plain
-	pack  *deflater  // nil without compression
+	clock func() instant // now
+	ping  *hub.Frame     // nil if plain
+	pack  *deflater      // nil without compression
 
 	pool     buffers
 	attempts sync.Pool     // of *attempt
@@ -39,6 +40,7 @@ type host struct {
 
 func newHost(cfg EngineConfig) *host {
 	h := &host{cfg: cfg, start: time.Now(), conns: make(map[string]*Conn)}
+	h.clock = h.now
 	h.shards = newShards(runtime.GOMAXPROCS(0), &h.wg)
 	if cfg.Compression {
 		h.pack = newDeflater(cfg.CompressFrom)

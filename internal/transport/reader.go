@@ -2,8 +2,10 @@ package transport
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -71,6 +73,11 @@ type reader struct {
 	// and when that message is complete.
 	slow    func(waiting bool)
 	waiting bool
+
+	// What replaces the goroutine; see Conn.readLoop.
+	clock   func() instant // nil: it is never replaced
+	deep    bool           // it has handled messages
+	renewed instant        // when it was replaced last; 0: never
 
 	// parked is true while fill waits for the peer. Any goroutine may read it.
 	parked atomic.Bool
@@ -264,6 +271,19 @@ func (rd *reader) check(h ws.Header) error {
 	return nil
 }
 
+// renewEvery is how often a goroutine that reads may be replaced.
+const renewEvery = instant(time.Second)
+
+// errRenew is what a fill returns that would have to wait for the first byte of
+// a message, where another goroutine is to do that.
+var errRenew = errors.New("transport: to be read on by another goroutine")
+
+// renewDue reports whether it is time for errRenew.
+func (rd *reader) renewDue() bool {
+	return rd.deep && rd.buf == nil && rd.op == 0 && rd.clock != nil &&
+		(rd.renewed == 0 || rd.clock()-rd.renewed >= renewEvery)
+}
+
 // parseHeader reads a frame's header (RFC 6455 §5.2). size is 0 if p has not
 // the whole of it; h then has what the first two bytes say.
 func parseHeader(p []byte) (h ws.Header, size int, err error) {
@@ -307,7 +327,7 @@ func parseHeader(p []byte) (h ws.Header, size int, err error) {
 
 // discard reads until the stream ends, and keeps nothing.
 func (rd *reader) discard() {
-	rd.slow, rd.msg, rd.op = nil, nil, 0
+	rd.slow, rd.msg, rd.op, rd.clock = nil, nil, 0, nil
 	for {
 		rd.r, rd.w = 0, 0
 		if rd.more() != nil {

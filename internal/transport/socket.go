@@ -22,25 +22,46 @@ type socket struct {
 // newSocket makes a socket; pack is the host's if compression was agreed on.
 func (h *host) newSocket(conn net.Conn, early []byte, pack *deflater) *socket {
 	raw := newRaw(conn)
-	s := &socket{conn: conn, raw: raw, pack: pack, rd: reader{src: newSource(conn, raw), pool: &h.pool, limit: h.cfg.MaxPayload, pack: pack}}
+	s := &socket{conn: conn, raw: raw, pack: pack, rd: reader{src: newSource(conn, raw), pool: &h.pool, clock: h.clock, limit: h.cfg.MaxPayload, pack: pack}}
 	s.shard = &h.shards[h.sockets.Add(1)%uint64(len(h.shards))]
 	s.rd.preload(early)
 	return s
 }
 
-// readLoop is the life of a session on a WebSocket.
+// readLoop is the life of a session on a WebSocket. host.wg counts it.
+//
+// A stack that has grown for a message does not shrink to its first size again:
+// that would be 2 KB more for a connection as long as it lives. So before it
+// waits, a goroutine that has handled messages leaves the loop to a new one, but
+// not so often that it could be felt.
 func (c *Conn) readLoop(s *socket) {
 	s.rd.slow = c.slow
-	c.readMessages(s)
+	if c.readMessages(s) {
+		s.rd.deep, s.rd.renewed = false, c.host.now()
+		go c.readLoop(s)
+		return
+	}
 	s.conn.Close()
 	s.rd.r, s.rd.w = 0, 0
 	s.rd.idle()
 	c.remove()
+	c.host.wg.Done()
 }
 
-// readMessages returns when the connection is not needed any more.
-func (c *Conn) readMessages(s *socket) {
+// readMessages returns when the connection is not needed any more, or with
+// renew when another goroutine is to go on.
+func (c *Conn) readMessages(s *socket) (renew bool) {
 	for {
+		// Waiting is done here where it can be, with nothing of what reads a
+		// message on the stack.
+		if s.rd.r == s.rd.w {
+			if err := s.rd.more(); err == errRenew {
+				return true
+			} else if err != nil {
+				c.end(lost(err))
+				return false
+			}
+		}
 		op, data, err := s.rd.next()
 		if err == nil {
 			switch op {
@@ -52,6 +73,7 @@ func (c *Conn) readMessages(s *socket) {
 				} else {
 					c.text(data)
 				}
+				s.rd.deep = true
 			case ws.OpPing:
 				c.answerPing(data)
 			case ws.OpPong:
@@ -62,7 +84,7 @@ func (c *Conn) readMessages(s *socket) {
 				var code uint16
 				if code, err = parseClose(data); err == nil {
 					c.closeReceived(s, code)
-					return
+					return false
 				}
 			}
 		}
@@ -75,7 +97,7 @@ func (c *Conn) readMessages(s *socket) {
 		} else {
 			c.end(lost(err))
 		}
-		return
+		return false
 	}
 }
 

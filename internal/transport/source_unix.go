@@ -52,6 +52,10 @@ func (s *rawSource) try(fd uintptr) bool {
 			continue
 		case err == syscall.EAGAIN:
 			rd.idle()
+			if rd.renewDue() {
+				s.err = errRenew
+				return true
+			}
 			rd.parked.Store(true)
 			return false
 		case err != nil:

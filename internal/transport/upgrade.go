@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"crypto/sha1"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -59,20 +60,13 @@ func validKey(key string) bool {
 	return err == nil && len(b) == 16 && len(key) == 24
 }
 
-// upgrade answers the opening handshake. What the client sent right behind it
-// is in the socket already. An error was answered.
-func (h *host) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	u := ws.HTTPUpgrader{Timeout: h.cfg.WriteTimeout}
-	var pack *deflater
-	if h.pack != nil && offersDeflate(r.Header["Sec-Websocket-Extensions"]) {
-		pack = h.pack
-		u.Header = http.Header{"Sec-Websocket-Extensions": {deflateAnswer}}
-	}
-	conn, rw, _, err := u.Upgrade(r, w)
+// upgrade answers the opening handshake, and sends first right behind the
+// answer: one write, and one packet for the client to wait for. What the client
+// sent behind its request is in the socket already. An error was answered.
+func (h *host) upgrade(w http.ResponseWriter, r *http.Request, first []byte) (*socket, error) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		if conn != nil {
-			conn.Close()
-		}
+		h.refuse(w, r, holdfast.Errorf(holdfast.Internal, "the connection can't leave HTTP: %w", err))
 		return nil, err
 	}
 	// The server's buffers go back when the handler returns; take what is in them.
@@ -81,20 +75,41 @@ func (h *host) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) 
 		conn.Close()
 		return nil, err
 	}
+	answer := append(make([]byte, 0, 256+len(first)), "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	answer = appendAccept(answer, r.Header["Sec-Websocket-Key"][0])
+	var pack *deflater
+	if h.pack != nil && offersDeflate(r.Header["Sec-Websocket-Extensions"]) {
+		pack = h.pack
+		answer = append(answer, "\r\nSec-WebSocket-Extensions: "+deflateAnswer...)
+	}
+	answer = append(append(answer, "\r\n\r\n"...), first...)
+	_ = conn.SetDeadline(time.Now().Add(h.cfg.WriteTimeout))
+	if _, err := conn.Write(answer); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Time{}) // from now on ticks see to everything
 	return h.newSocket(conn, early, pack), nil
+}
+
+// appendAccept appends what proves that a key was read (RFC 6455 §4.2.2).
+func appendAccept(dst []byte, key string) []byte {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }
 
 // run gives a session that was opened for r its WebSocket. The handshake, if
 // there is one, goes before whatever was sent meanwhile.
 func (c *Conn) run(w http.ResponseWriter, r *http.Request, handshake *hub.Frame) {
-	s, err := c.host.upgrade(w, r)
+	var first []byte
+	if handshake != nil {
+		first = handshake.Wire
+	}
+	s, err := c.host.upgrade(w, r, first)
 	if err != nil {
 		c.end(lost(err))
 		c.remove()
 		return
-	}
-	if handshake != nil {
-		c.queue.PushFront(handshake)
 	}
 	c.mu.Lock()
 	c.ws = s
@@ -103,7 +118,8 @@ func (c *Conn) run(w http.ResponseWriter, r *http.Request, handshake *hub.Frame)
 	}
 	c.kick()
 	c.mu.Unlock()
-	c.host.wg.Go(func() { c.readLoop(s) })
+	c.host.wg.Add(1)
+	go c.readLoop(s)
 }
 
 // serveUpgrade tries a WebSocket for a polling session. Until its upgrade
@@ -126,7 +142,7 @@ func (c *Conn) serveUpgrade(w http.ResponseWriter, r *http.Request) error {
 	case !free:
 		return c.host.refuseWebSocket(w, r, holdfast.Errorf(holdfast.ProtocolError, "session has a WebSocket already"))
 	}
-	s, err := c.host.upgrade(w, r)
+	s, err := c.host.upgrade(w, r, nil)
 	if err != nil {
 		c.endProbe(nil)
 		return nil
@@ -148,7 +164,7 @@ func (c *Conn) serveUpgrade(w http.ResponseWriter, r *http.Request) error {
 // shown the status of a refused handshake.
 func (h *host) refuseWebSocket(w http.ResponseWriter, r *http.Request, refusal *holdfast.Error) error {
 	h.log(refusal)
-	s, err := h.upgrade(w, r)
+	s, err := h.upgrade(w, r, nil)
 	if err != nil {
 		return nil
 	}
@@ -174,6 +190,7 @@ func (c *Conn) probe(s *socket) {
 	_ = s.conn.SetDeadline(time.Now().Add(c.host.cfg.UpgradeTimeout))
 	err := c.readProbe(s)
 	if err == nil && c.switchTo(s) {
+		c.host.wg.Add(1)
 		c.readLoop(s)
 		return
 	}
