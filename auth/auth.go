@@ -95,9 +95,10 @@ func payloadToken(payload json.RawMessage) (string, error) {
 		if string(value) == "null" {
 			continue
 		}
-		if err := json.Unmarshal(value, &token); err != nil {
+		if value[0] != '"' {
 			return "", refuse("token must be a string", nil)
 		}
+		token = string(jsonscan.Unquote(value))
 	}
 	return token, nil
 }
