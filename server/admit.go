@@ -91,7 +91,9 @@ func hasSessionCookie(h http.Header) bool {
 // authenticate verifies the credential of a client that wants in; admit is to
 // follow where that is good.
 func (l *link) authenticate(credential auth.Credential) (*holdfast.Identity, error) {
-	ctx, op := l.srv.begin(l.ctx, spanAdmit, l.eio)
+	ctx, tie := l.tieFor(l.srv.cfg.AuthTimeout)
+	defer l.untie(tie)
+	ctx, op := l.srv.begin(ctx, spanAdmit, l.eio)
 	l.entering = op
 	var identity *holdfast.Identity
 	refusal := error(holdfast.Internal.New()) // where the Authenticator panics
@@ -111,10 +113,9 @@ func (l *link) entered(err error) {
 	l.srv.metrics.admitted(op.end(err), err)
 }
 
-// verify makes a credential an identity that is good now.
+// verify makes a credential an identity that is good now. ctx ends after
+// Config.AuthTimeout.
 func (l *link) verify(ctx context.Context, credential auth.Credential) (*holdfast.Identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.srv.cfg.AuthTimeout)
-	defer cancel()
 	identity, err := l.srv.cfg.Authenticator.Authenticate(ctx, credential)
 	if err != nil {
 		if e := holdfast.AsError(err); e.Code == holdfast.Internal {
@@ -143,7 +144,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 		return holdfast.Errorf(holdfast.Forbidden, "This connection belongs to another user")
 	}
 	c := &Conn{link: l, ns: ns, payload: payload, sid: l.id}
-	c.ctx, c.cancel = context.WithCancel(l.ctx)
+	c.ctx, c.tie = l.tie()
 	if ns.name != "/" {
 		c.sid = rand.Text()
 	}
@@ -153,7 +154,7 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 		Sink: c, Encoder: l.proto.encoder(ns.name), Left: c.left, Ended: c.ended,
 	})
 	if err != nil {
-		c.cancel()
+		l.untie(c.tie)
 		return err
 	}
 	c.session = session

@@ -147,10 +147,9 @@ func (deafEncoder) Encode(*holdfast.Event) *hub.Frame { return nil }
 func TestNoHooksNoCost(t *testing.T) {
 	s := newBare(t)
 	l := &link{srv: s}
-	l.ctx, l.cancel = context.WithCancel(t.Context())
 	defer l.cancel()
 	c := &Conn{link: l, ns: s.Namespace}
-	c.ctx, c.cancel = context.WithCancel(l.ctx)
+	c.ctx, c.tie = l.tie()
 	id := &holdfast.Identity{User: "u", Permissions: holdfast.Permissions{Rooms: holdfast.MustRoomList("**")}}
 	open := func(id string, identity *holdfast.Identity, ended func(string, *holdfast.Error)) *hub.Session {
 		session, err := s.hub.Open(hub.SessionConfig{ID: id, Identity: identity, Sink: deaf{}, Encoder: deafEncoder{}, Ended: ended})

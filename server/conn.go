@@ -24,7 +24,7 @@ type Conn struct {
 
 	session *hub.Session // set before any handler sees the Conn
 	ctx     context.Context
-	cancel  context.CancelFunc // ends ctx when the namespace is left
+	tie     *tie // ends ctx when the namespace is left
 
 	state atomic.Pointer[identityState] // replaced by each refresh
 
@@ -266,8 +266,12 @@ func (c *Conn) Pace(ctx context.Context) error {
 func (c *Conn) release(first ...*hub.Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, f := range first {
-		c.link.eio.Send(f)
+	if q := c.link.quickly; q != nil {
+		q.SendAll(first...)
+	} else {
+		for _, f := range first {
+			c.link.eio.Send(f)
+		}
 	}
 	if c.held != nil {
 		for _, f := range c.held.Pop(nil, 0, 0) {
@@ -319,7 +323,7 @@ func (c *Conn) resolveAck(id uint64, args socketio.Args) {
 // order.
 func (c *Conn) leave(why error) {
 	c.gone.Store(true)
-	c.cancel()
+	c.link.untie(c.tie)
 	c.mu.Lock()
 	c.held = nil
 	c.mu.Unlock()

@@ -213,7 +213,7 @@ func TestFinal(t *testing.T) {
 // What somebody without a name was answered goes with the connection.
 func TestAnonymousIDsAreForgotten(t *testing.T) {
 	srv := &Server{ids: newEventIDs(nil, slog.New(slog.DiscardHandler))}
-	l := &link{srv: srv, id: "c1", cancel: func() {}}
+	l := &link{srv: srv, id: "c1"}
 	for _, scope := range []string{anonymousScope(l), "uc1"} {
 		if _, err := srv.ids.once(t.Context(), onceEvent{key: idKey{scope, "i"}}, func() (socketio.Args, error) { return values(`1`), nil }); err != nil {
 			t.Fatal(err)

@@ -182,7 +182,9 @@ func (l *link) replace(token string) (expiry, error) {
 	}
 	credential := l.credential(nil)
 	credential.Token = token // which decides, whatever the handshake carried
-	identity, err := l.verify(l.ctx, credential)
+	ctx, tie := l.tieFor(l.srv.cfg.AuthTimeout)
+	defer l.untie(tie)
+	identity, err := l.verify(ctx, credential)
 	if err != nil {
 		return expiry{}, err
 	}
@@ -203,7 +205,9 @@ func (l *link) replace(token string) (expiry, error) {
 			l.end(err)
 			return expiry{}, err
 		}
-		l.stale(l.ctx, identity)
+		ctx, tie := l.tie()
+		defer l.untie(tie)
+		l.stale(ctx, identity)
 	}
 	return expiryOf(identity), nil
 }

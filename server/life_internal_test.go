@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,9 +12,7 @@ import (
 // moved for.
 func TestLateTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		l := &link{srv: &Server{}, ctx: ctx}
+		l := &link{srv: &Server{}}
 		l.identity = &holdfast.Identity{User: "a", Expires: time.Now().Add(time.Hour)}
 		l.life.follow(l, l.identity)
 		l.due() // as if it had fired before

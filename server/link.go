@@ -50,9 +50,12 @@ type pipe interface {
 	Transport() string
 }
 
-// quickPipe is a pipe that can write in the caller's goroutine, without
-// waiting: transport.Conn's SendNow.
-type quickPipe interface{ SendNow(f *hub.Frame) bool }
+// quickPipe is a pipe that can do better than write soon what it is given: see
+// transport.Conn.
+type quickPipe interface {
+	SendNow(f *hub.Frame) bool
+	SendAll(frames ...*hub.Frame) bool
+}
 
 var (
 	_ pipe      = (*transport.Conn)(nil)
@@ -79,8 +82,6 @@ type link struct {
 	id      string       // public; the Engine.IO sid is a secret of the client
 	ip      netip.Addr   // the client's, as trusted proxies tell it
 	addr    netip.Prefix // what limits count by
-	ctx     context.Context
-	cancel  context.CancelFunc
 
 	// owned by the reader
 	dec     socketio.Decoder // of Socket.IO
@@ -94,14 +95,17 @@ type link struct {
 	// the later one wins everywhere. It is taken before mu.
 	swap sync.Mutex
 
-	mu       sync.Mutex         // guards what follows
-	conns    []*Conn            // admitted, at most one a namespace
-	identity *holdfast.Identity // the one verified last: all namespaces have it
-	life     lifetime
-	pending  bool // counts among its address's unauthenticated connections
-	refused  bool // a CONNECT was refused
-	ended    bool
-	why      error // why it ended; nil as long as it has not, or if in order
+	mu        sync.Mutex         // guards what follows
+	conns     []*Conn            // admitted, at most one a namespace
+	identity  *holdfast.Identity // the one verified last: all namespaces have it
+	life      lifetime
+	pending   bool // counts among its address's unauthenticated connections
+	refused   bool // a CONNECT was refused
+	ended     bool
+	ending    bool   // its contexts will end soon
+	cancelled bool   // all contexts have ended
+	ties      []*tie // the others
+	why       error  // why it ended; nil as long as it has not, or if in order
 }
 
 // Message handles one message of the client: transport.Receiver.
@@ -113,9 +117,22 @@ func (l *link) Message(_ *transport.Conn, data []byte, binary bool) {
 	l.proto.receive(l, data, binary)
 }
 
+// Ending gives the handlers that run a little time: they may finish after the
+// close. It is transport.Ender.
+func (l *link) Ending() {
+	l.mu.Lock()
+	first := !l.ending
+	l.ending = true
+	l.mu.Unlock()
+	if first {
+		time.AfterFunc(lastEvents, l.cancel)
+	}
+}
+
 // Closed ends the connection's namespaces: transport.Receiver. Events that
 // have arrived are still handled, with a context that lives for that long.
 func (l *link) Closed(_ *transport.Conn, err error) {
+	l.Ending() // where the end came too early for it
 	l.mu.Lock()
 	l.ended = true
 	if l.why == nil {

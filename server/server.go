@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -274,7 +275,8 @@ func (s *Server) check(r *http.Request) (err error) {
 	if err := s.origins.Check(r); err != nil {
 		return err
 	}
-	if r.URL.Query().Has("sid") {
+	// Most have no sid in any spelling that is worth a look at the query.
+	if strings.Contains(r.URL.RawQuery, "sid=") && r.URL.Query().Has("sid") {
 		return nil // a connection that is open already
 	}
 	return s.checkNew(r)
@@ -347,9 +349,9 @@ func (s *Server) open(c pipe, proto protocol) (*link, error) {
 	}
 	l := &link{srv: s, proto: proto, eio: c, id: rand.Text(), ip: ip, addr: addr, pending: true}
 	l.quickly, _ = c.(quickPipe)
-	// Not the transport's context: handlers may finish after the close.
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	context.AfterFunc(c.Context(), func() { time.AfterFunc(lastEvents, l.cancel) })
+	if _, tells := c.(*transport.Conn); !tells {
+		context.AfterFunc(c.Context(), l.Ending)
+	}
 	if s.cfg.MessageRate > 0 {
 		l.limiter = rate.NewLimiter(rate.Limit(s.cfg.MessageRate), s.cfg.MessageBurst)
 	}

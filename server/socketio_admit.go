@@ -48,9 +48,7 @@ func (s socketIO) connect(l *link, p socketio.Packet) {
 
 // welcome is CONNECT's answer, and auth:session for somebody with a name.
 func (s socketIO) welcome(c *Conn) []*hub.Frame {
-	sid, _ := json.Marshal(struct { // a string always marshals
-		SID string `json:"sid"`
-	}{c.sid})
+	sid := append(append([]byte(`{"sid":"`), c.sid...), `"}`...) // ids need no escapes
 	frames := []*hub.Frame{packetFrame(socketio.Packet{Type: socketio.Connect, Namespace: c.ns.name, Data: sid})}
 	if id := c.Identity(); id.User != "" {
 		frames = append(frames, s.notice(c, notice{name: "auth:session", expiry: expiryOf(id)}))

@@ -30,12 +30,11 @@ func TestRefreshAndReloadAtOnce(t *testing.T) {
 	}
 	defer s.Shutdown(t.Context())
 	l := &link{srv: s, proto: socketIO{}, eio: &overheard{}}
-	l.ctx, l.cancel = context.WithCancel(t.Context())
 	defer l.cancel()
 	l.identity = &holdfast.Identity{User: "a"}
 	for i := range 20 {
 		c := &Conn{link: l, ns: &Namespace{name: fmt.Sprint("/", i)}}
-		c.ctx, c.cancel = context.WithCancel(l.ctx)
+		c.ctx, c.tie = l.tie()
 		c.session, err = s.hub.Open(hub.SessionConfig{ID: c.ns.name, Identity: l.identity, Sink: deaf{}, Encoder: roomEncoder{}})
 		if err != nil {
 			t.Fatal(err)

@@ -72,11 +72,10 @@ func newOverheard(t *testing.T) (*link, *holdfast.Identity) {
 	}
 	t.Cleanup(func() { s.Shutdown(context.Background()) })
 	l := &link{srv: s, proto: socketIO{}, eio: &overheard{}}
-	l.ctx, l.cancel = context.WithCancel(t.Context())
 	t.Cleanup(l.cancel)
 	id := &holdfast.Identity{User: "a", PermissionVersion: &one, Expires: time.Now().Add(time.Hour)}
 	c := &Conn{link: l, ns: s.Namespace}
-	c.ctx, c.cancel = context.WithCancel(l.ctx)
+	c.ctx, c.tie = l.tie()
 	if c.session, err = s.hub.Open(hub.SessionConfig{ID: "a", Identity: id, Sink: c, Encoder: roomEncoder{}}); err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,8 @@ import (
 func bareConn(t testing.TB, s *Server, identity *holdfast.Identity) *Conn {
 	t.Helper()
 	l := &link{srv: s, proto: socketIO{}}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
 	c := &Conn{link: l, ns: s.Namespace}
-	c.ctx, c.cancel = context.WithCancel(l.ctx)
+	c.ctx, c.tie = l.tie()
 	c.setIdentity(identity)
 	session, err := s.hub.Open(hub.SessionConfig{ID: "c", Identity: identity, Sink: deaf{}, Encoder: deafEncoder{}, Ended: c.ended})
 	if err != nil {
@@ -73,7 +72,7 @@ func TestCrew(t *testing.T) {
 		begun.Add(tasks)
 		done.Add(tasks)
 		for range tasks {
-			l := &link{srv: s, proto: socketIO{}, ctx: c.link.ctx, conns: c.link.conns, identity: identity}
+			l := &link{srv: s, proto: socketIO{}, conns: c.link.conns, identity: identity}
 			l.proto.receive(l, []byte(`2["wait"]`), false)
 		}
 		begun.Wait() // all at once, whoever else waits
