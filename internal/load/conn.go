@@ -37,6 +37,7 @@ type conn struct {
 	parts    []byte // of a message in several frames
 	inParts  bool
 	inRoom   bool    // the join was acknowledged
+	retired  bool    // a publisher that was lost
 	room     uint32  // where there are rooms
 	member   uint32  // its number in the room
 	track    tracker // where there are rooms

@@ -32,7 +32,8 @@ func (k *cutter) start() { k.began = k.w.e.now }
 // turn does what is due.
 func (k *cutter) turn() {
 	e := k.w.e
-	for k.w.sending && k.began > 0 && e.now >= k.began+int64(float64(k.due)/e.cfg.Cuts*1e9) {
+	going := k.w.sending && (k.w.limit == 0 || k.w.published < k.w.limit)
+	for going && k.began > 0 && e.now >= k.began+int64(float64(k.due)/e.cfg.Cuts*1e9) {
 		k.due++
 		k.cut()
 	}

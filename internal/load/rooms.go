@@ -27,6 +27,7 @@ type roomWork struct {
 	free    []uint32
 	allowed int // messages in flight
 	sending bool
+	stuck   bool   // there is no publisher left
 	limit   uint64 // of messages; 0 for none
 	rate    float64
 	began   int64  // when the first was due
@@ -173,7 +174,10 @@ func (w *roomWork) ack(c *conn, p packet) {
 	}
 	index := uint32(p.id) & (maxSlots - 1)
 	if int(index) >= len(w.slots) || !w.slots[index].busy || w.slots[index].generation != uint32(p.id)>>slotBits {
-		return // overdue
+		if w.overdue == 0 { // else it may be the ack of one that was given up
+			e.faults.add(&e.faults.Duplicated, "a publish of %s was acknowledged twice (%d)", c, p.id)
+		}
+		return
 	}
 	s := &w.slots[index]
 	if s.acked {
@@ -218,8 +222,10 @@ func (w *roomWork) gone(c *conn) {
 		if !s.busy || s.stamp.room != c.room {
 			continue
 		}
-		if s.stamp.pub == c.member {
-			s.acked = true // nobody will know
+		if s.stamp.pub == c.member && !s.acked {
+			w.doubt(c, s.stamp.seq)
+			w.release(uint32(i))
+			continue
 		}
 		if c.track.awaits(s.stamp.pub, s.stamp.seq) {
 			s.left--
@@ -229,7 +235,16 @@ func (w *roomWork) gone(c *conn) {
 		}
 	}
 	w.present[c.room]--
+	c.track.finish(c.track.next, c, &w.e.faults) // what was jumped over will not come
 	c.track.active = false
+}
+
+// doubt notes that a publisher is lost before its message was acknowledged.
+// Whether that and later ones come nobody can say. It publishes no more.
+func (w *roomWork) doubt(c *conn, seq uint32) {
+	c.retired = true
+	sent := w.sent[c.room]
+	sent[c.member] = min(sent[c.member], seq)
 }
 
 // turn publishes what is due.
@@ -258,6 +273,7 @@ func (w *roomWork) turn() {
 			}
 		}
 		if !w.publish(at) {
+			w.stuck = w.cuts == nil // in a soak they come back
 			return
 		}
 	}
@@ -272,7 +288,7 @@ func (w *roomWork) publish(at int64) bool {
 		for range e.cfg.Publishers {
 			pub := w.next.pub[room]
 			w.next.pub[room] = (pub + 1) % e.cfg.Publishers
-			if c := w.member(room, pub); c.inRoom {
+			if c := w.member(room, pub); c.inRoom && !c.retired {
 				w.publishBy(c, at)
 				return true
 			}
@@ -329,8 +345,11 @@ func (w *roomWork) idle() bool {
 			}
 		}
 	}
-	return len(w.free) == len(w.slots)
+	return w.inFlight() == 0
 }
+
+// inFlight is how many messages are.
+func (w *roomWork) inFlight() int { return len(w.slots) - len(w.free) }
 
 // finish counts what was never delivered.
 func (w *roomWork) finish() {

@@ -184,8 +184,8 @@ func (e *engine) runRooms() (*Result, error) {
 		w.cuts.start()
 	}
 	err := e.measure(
-		func() { w.limit = w.published + uint64(e.cfg.Messages) },
-		func() bool { return w.limit > 0 && w.published >= w.limit && w.idle() },
+		func() { w.limit = w.published - uint64(w.inFlight()) + uint64(e.cfg.Messages) },
+		func() bool { return w.stuck || w.limit > 0 && w.published >= w.limit && w.idle() },
 	)
 	w.sending = false
 	if err == nil {
@@ -212,7 +212,7 @@ func (e *engine) runEcho() (*Result, error) {
 	e.clock()
 	w.begin()
 	err := e.measure(
-		func() { w.limit = w.started + uint64(e.cfg.Messages) },
+		func() { w.limit = w.started - uint64(w.waiting) + uint64(e.cfg.Messages) },
 		func() bool { return w.limit > 0 && w.started >= w.limit && w.idle() },
 	)
 	w.sending = false
@@ -228,7 +228,7 @@ func (e *engine) runEcho() (*Result, error) {
 }
 
 // measure warms up, and then measures for the duration, or until as many
-// messages were sent as were asked for: limit begins to count them.
+// messages were sent as were asked for: limit begins to count them, with those in flight.
 func (e *engine) measure(limit func(), done func() bool) error {
 	if e.cfg.Warmup > 0 {
 		e.rec.phase("warming up", e.cfg.Warmup)
