@@ -93,6 +93,28 @@ func TestWebhookDocs(t *testing.T) {
 	}
 }
 
+// TestBenchDocs compares the code of docs/bench.md with what its script runs.
+func TestBenchDocs(t *testing.T) {
+	script, err := txtar.ParseFile(filepath.Join("testdata", "script", "bench.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/bench.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown, run []string
+	for _, b := range blocks(string(doc)) {
+		shown = append(shown, b.text)
+	}
+	for _, file := range script.Files[3:] { // those before are the script's own
+		run = append(run, string(file.Data))
+	}
+	if diff := cmp.Diff(run, shown); diff != "" {
+		t.Errorf("bench.txtar runs (-) something else than docs/bench.md shows (+):\n%s", diff)
+	}
+}
+
 // TestReadmeGo vets the README's Go programs.
 func TestReadmeGo(t *testing.T) {
 	_, blocks := readme(t, "")
