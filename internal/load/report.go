@@ -143,7 +143,7 @@ func (r *Result) details() string {
 	}
 	f := &r.Faults
 	if f.Total() == 0 {
-		fmt.Fprintf(&b, "  %s: order, loss, duplicates: no fault\n", r.checked())
+		fmt.Fprintf(&b, "  %s\n", r.Clean())
 		return b.String()
 	}
 	fmt.Fprintf(&b, "  FAULTS, of %s: %s\n", r.checked(), f)
@@ -151,6 +151,14 @@ func (r *Result) details() string {
 		fmt.Fprintf(&b, "    %s\n", sentence)
 	}
 	return b.String()
+}
+
+// Clean says what was looked at in a run without faults.
+func (r *Result) Clean() string {
+	if r.Scenario == Connect {
+		return r.checked() + ": none refused or ended"
+	}
+	return r.checked() + ": order, loss, duplicates: no fault"
 }
 
 func (r *Result) checked() string { return grouped(r.Checked) + " checked" }

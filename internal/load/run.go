@@ -268,10 +268,17 @@ func (r *Result) notes() (notes []string) {
 		add("The server's memory did not grow: it had been used before. Start it anew to see what a connection takes.")
 	}
 	if r.Late > 0 {
-		add("%d messages were sent over 1 ms late; their latency counts from when they should have been.", r.Late)
+		add("Of the messages, %s sent over 1 ms late: latencies count from when they should have been.", wasWere(r.Late))
 	}
 	if r.Overdue > 0 {
-		add("%d messages took longer than %v; they count as that long.", r.Overdue, r.Settings.Timeout)
+		add("Of the messages, %s not everywhere after %v: latencies count as that.", wasWere(r.Overdue), r.Settings.Timeout)
 	}
 	return notes
+}
+
+func wasWere(n uint64) string {
+	if n == 1 {
+		return "1 was"
+	}
+	return grouped(n) + " were"
 }
