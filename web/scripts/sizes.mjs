@@ -5,9 +5,10 @@ import { bundle } from "./bundle.mjs";
 
 // The core is meant to have 9 KB, and does not: it fails above what it has come
 // down to, so that it does not grow, and the table shows the goal beside. What
-// counts is what a page loads at first; all of it has a row of its own.
+// counts is what a page loads before it makes a client: enough to restore a
+// session, to renew it, to connect and reconnect, to emit and to receive.
 const goal = 9 * 1024;
-const limits = { core: 13 * 1024, react: 1536 };
+const limits = { core: 11_600, react: 1536 };
 
 const core = ["@holdfast/client", ["createRealtimeClient"]];
 const [first, hooked, auth, nothing, socketio, centrifuge] = await Promise.all([
@@ -20,14 +21,19 @@ const [first, hooked, auth, nothing, socketio, centrifuge] = await Promise.all([
 ]);
 
 const kb = (bytes) => `${(bytes / 1024).toFixed(2)} KB`;
-const row = (name, bytes, limit) => console.log(`${name.padEnd(54)}${kb(bytes).padStart(9)}${limit ? `  of ${kb(limit)}` : ""}`);
-row(`@holdfast/client: auth, HTTP, socket (goal ${kb(goal)})`, first.bytes, limits.core);
+const row = (name, bytes, limit) => console.log(`${name.padEnd(58)}${kb(bytes).padStart(9)}${limit ? `  of ${kb(limit)}` : ""}`);
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+// What comes without being asked for: the code for other tabs with an AuthManager's start, that of calls with a connection.
+const soon = sum(["tabs", "http"].map((name) => first.lazy[name]));
+row(`@holdfast/client: auth, refresh, socket (goal ${kb(goal)})`, first.bytes, limits.core);
 for (const [name, bytes] of Object.entries(first.lazy)) row(`  loaded when it is needed: ${name}`, bytes);
-row("  with all that is loaded when it is needed", first.bytes + Object.values(first.lazy).reduce((a, b) => a + b));
+row("  a page that has connected and made an HTTP call has", first.bytes + soon);
+row("  the same page, with rooms", first.bytes + soon + first.lazy.rooms);
+row("  with all that is loaded when it is needed", first.bytes + sum(Object.values(first.lazy)));
 row("@holdfast/client/react adds", hooked.bytes - first.bytes, limits.react);
 row("@holdfast/client: AuthManager alone", auth.bytes);
-row("socket.io-client", socketio.bytes);
-row("centrifuge", centrifuge.bytes);
+row("socket.io-client: a socket, without a session", socketio.bytes);
+row("centrifuge: a socket, without a session", centrifuge.bytes);
 
 const faults = [];
 if (first.bytes > limits.core) faults.push(`the core is ${first.bytes - limits.core} bytes over its limit`);
