@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm";
 import { build } from "esbuild";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createRealtimeClient } from "../src/index.js";
-import "./loaded.js";
+import "../src/testing/loaded.js";
 import { Browser, Server, Tab, json, settle } from "./world.js";
 
 beforeEach(() => void vi.useFakeTimers({ now: 1_800_000_000_000 }));

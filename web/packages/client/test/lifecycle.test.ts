@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { useFakeClock } from "./lifecycle/clock.js";
 import { parse } from "./lifecycle/scenario.js";
 import { Stage } from "./lifecycle/stage.js";
-import "./loaded.js";
+import "../src/testing/loaded.js";
 
 // The scenarios that clients in all languages are held to: see their README.
 const folder = new URL("../../../../testdata/lifecycle/", import.meta.url);

@@ -1,3 +1,4 @@
+import "./loaded.js";
 export { createTestServer, paths, TestServer } from "./server.js";
 export type { RouteHandler, TestServerConfig } from "./server.js";
 export type { EventContext, EventHandler } from "./connection.js";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { HoldfastError } from "../../src/errors.js";
-import "../loaded.js";
+import "../../src/testing/loaded.js";
 import { Browser, Tab, json, jwt, outcome, settle } from "../world.js";
 
 const refresh = "/api/auth/refresh";

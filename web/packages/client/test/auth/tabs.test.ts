@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import "../../src/auth/lease.js"; // loaded where there are no Web Locks: reading files takes time of the real clock
-import "../loaded.js";
+import "../../src/testing/loaded.js";
 import { Browser, Tab, json, jwt, settle } from "../world.js";
 
 const key = "holdfast:tokens";

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createRealtimeClient, type RealtimeClientConfig } from "../../src/index.js";
 import type { WebSocketConstructor } from "../../src/platform.js";
 import { createTestPlatform, createTestServer, type TestPlatform, type TestServer, type TestServerConfig } from "../../src/testing/index.js";
-import "../loaded.js";
+import "../../src/testing/loaded.js";
 import { outcome, settle } from "../world.js";
 
 let server: TestServer;

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { sourceOf } from "../../src/auth/source.js";
 import { HoldfastError } from "../../src/errors.js";
 import { createHttp, type HttpDeps } from "../../src/http/own.js";
-import "../loaded.js";
+import "../../src/testing/loaded.js";
 import { Browser, Server, Tab, json, outcome, settle } from "../world.js";
 
 beforeEach(() => void vi.useFakeTimers({ now: 1_800_000_000_000 }));

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { useFakeClock } from "./clock.js";
 import { parse } from "./scenario.js";
 import { Stage } from "./stage.js";
-import "../loaded.js";
+import "../../src/testing/loaded.js";
 
 beforeEach(useFakeClock);
 afterEach(() => void vi.useRealTimers());
