@@ -1,9 +1,10 @@
 import type { HoldfastError } from "@holdfast/client";
 import { useHttpClient } from "@holdfast/client/react";
 import { useState } from "react";
-import type { Board } from "../types.js";
+import type { Board, List } from "../types.js";
 import { Button, Dialog, Field, Problem } from "../ui/index.js";
 import { clip, titleBytes } from "./clip.js";
+import type { BoardSync } from "./sync.js";
 
 interface Props {
   board: Board;
@@ -64,6 +65,29 @@ export function DeleteBoard({ board, onClose, onDone = onClose }: Props) {
           Cancel
         </Button>
         <Button kind="danger" busy={busy} onClick={() => run(() => http.delete(`/api/boards/${board.id}`))}>
+          Delete it
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
+/** Asks before a list goes that is too long to be brought back. */
+export function DeleteList({ list, sync, onClose }: { list: List; sync: BoardSync; onClose: () => void }) {
+  return (
+    <Dialog title={`Delete “${list.title}”?`} onClose={onClose}>
+      <p>Its {sync.cards(list.id).length} cards go with it, for everybody. There is no way back.</p>
+      <div className="card-form-foot">
+        <Button autoFocus onClick={onClose}>
+          Cancel
+        </Button>
+        <Button
+          kind="danger"
+          onClick={() => {
+            sync.removeList(list);
+            onClose();
+          }}
+        >
           Delete it
         </Button>
       </div>

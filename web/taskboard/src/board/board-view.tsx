@@ -4,6 +4,7 @@ import { go } from "../router.js";
 import type { Card, List } from "../types.js";
 import { Icon } from "../ui/index.js";
 import { AddLine } from "./add.js";
+import { DeleteList } from "./board-dialogs.js";
 import { BoardHead } from "./board-head.js";
 import { CardDialog } from "./card-dialog.js";
 import { ColumnView } from "./column.js";
@@ -21,6 +22,9 @@ import type { BoardSync } from "./sync.js";
 import { Toasts } from "./toasts.js";
 import { useFocusKept } from "./use-focus.js";
 import type { Shown } from "./view.js";
+
+// What is taken back is made anew, card by card, through a queue that has an end.
+const undoable = 50;
 
 interface Menu {
   anchor: HTMLElement;
@@ -42,6 +46,7 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
   const [renaming, rename] = useState<string>();
   const [addingList, setAddingList] = useState(false);
   const [active, setActive] = useState<string>();
+  const [ending, setEnding] = useState<List>();
   const [toast, setToast] = useState<ToastText>();
   const closeMenu = useCallback(() => setMenu(undefined), []);
   const endToast = useCallback(() => setToast(undefined), []);
@@ -56,6 +61,10 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
       remove(card) {
         const undo = sync.remove(card);
         setToast({ text: `“${card.title}” was deleted`, undo });
+      },
+      removeList(list) {
+        if (sync.cards(list.id).length > undoable) return setEnding(list);
+        setToast({ text: `“${list.title}” was deleted`, undo: sync.removeList(list) });
       },
     };
     return ui;
@@ -134,6 +143,7 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
           <CardDialog key={opened.card.id} card={opened.card} list={opened.list.title} conflict={conflicts.get(opened.card.id)} onClose={() => go({ at: "board", board: board.id })} />
         )}
         {moved && <MoveDialog card={moved} columns={columns} onClose={() => setMoving(undefined)} />}
+        {ending && <DeleteList list={ending} sync={sync} onClose={() => setEnding(undefined)} />}
         {help && <Help onClose={() => setHelp(false)} />}
         <Toasts toast={toast} notices={notices} onEnd={endToast} onRead={sync.dismiss} />
       </div>

@@ -53,20 +53,16 @@ export const CardItem = memo(function CardItem({ card, pending, conflict, flash,
       >
         {card.title}
       </a>
-      {(card.text || pending) && (
-        <span className="card-signs">
-          {card.text && (
-            <span title="Has a text">
-              <Icon name="text" />
-              <span className="sr">, has a text</span>
-            </span>
-          )}
-          {pending && (
-            <span className="pending" title="Waiting for the network">
-              <Icon name="clock" />
-              <span className="sr">, waiting for the network</span>
-            </span>
-          )}
+      {pending && (
+        <span className="pending" title="Waiting for the network">
+          <Icon name="clock" />
+          <span className="sr">, waiting for the network</span>
+        </span>
+      )}
+      {card.text && (
+        <span className="card-signs" title="Has a text">
+          <Icon name="text" />
+          <span className="sr">, has a text</span>
         </span>
       )}
       {edit && (

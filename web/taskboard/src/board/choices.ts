@@ -17,7 +17,7 @@ export function cardChoices({ sync, remove }: BoardUi, card: Card, move: (card: 
 }
 
 /** What can be done with a list. */
-export function listChoices({ sync, addTo, rename, toast, announce }: BoardUi, list: List): Choice[] {
+export function listChoices({ sync, addTo, rename, removeList, announce }: BoardUi, list: List): Choice[] {
   const row = sync.lists();
   const at = row.findIndex(({ id }) => id === list.id);
   const beside = (by: -1 | 1): Choice => ({
@@ -33,9 +33,6 @@ export function listChoices({ sync, addTo, rename, toast, announce }: BoardUi, l
     { label: "Rename", icon: "edit", act: () => rename(list.id) },
     ...(at > 0 ? [beside(-1)] : []),
     ...(at < row.length - 1 ? [beside(1)] : []),
-    {
-      label: "Delete with its cards", icon: "trash", danger: true,
-      act: () => toast({ text: `“${list.title}” was deleted`, undo: sync.removeList(list) }),
-    },
+    { label: "Delete with its cards", icon: "trash", danger: true, act: () => removeList(list) },
   ];
 }

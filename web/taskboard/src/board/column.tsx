@@ -30,14 +30,12 @@ export const ColumnView = memo(function ColumnView({ column: { list, cards }, pe
         {renaming ? (
           <Rename id={list.id} title={list.title} />
         ) : (
-          <h2 id={titleId}>
-            {list.title}
-            {pending.has(list.id) && <Waiting />}
-          </h2>
+          <h2 id={titleId}>{list.title}</h2>
         )}
         <span className="count" aria-label={`${cards.length} ${cards.length === 1 ? "card" : "cards"}`}>
           {cards.length}
         </span>
+        {pending.has(list.id) && <Waiting />}
         {edit && (
           <>
             <button type="button" className="small-button grip" data-list-grip={list.id} aria-label={`Move the list ${list.title}`} aria-describedby="board-keys">

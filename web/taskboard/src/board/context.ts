@@ -22,6 +22,7 @@ export interface BoardUi {
   addTo: (list: string | undefined) => void;
   rename: (list: string | undefined) => void;
   remove: (card: Card) => void;
+  removeList: (list: List) => void;
 }
 
 const Context = createContext<BoardUi | undefined>(undefined);

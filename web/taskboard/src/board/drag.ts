@@ -23,6 +23,9 @@ interface Grab {
   ghost?: HTMLElement;
   spot?: Spot | undefined;
   frame?: number;
+  /** Where it was when the spot was looked for, and for how many frames it has rested there since. */
+  seen?: string;
+  rested: number;
 }
 
 /** Lets cards and lists be dragged by mouse, pen and finger: a finger has to rest first, as it also scrolls. */
@@ -39,7 +42,7 @@ export function enableDrag({ board, line, drop }: DragHost): () => void {
     const { clientX: x, clientY: y } = event;
     grab = {
       thing: card ? { kind: "card", id: card } : { kind: "list", id: list! },
-      element, pointer: event.pointerId, x, y, dx: x - left, dy: y - top,
+      element, pointer: event.pointerId, x, y, dx: x - left, dy: y - top, rested: 0,
     };
     if (event.pointerType === "touch") grab.timer = setTimeout(lift, press);
     addEventListener("pointermove", move);
@@ -84,10 +87,14 @@ export function enableDrag({ board, line, drop }: DragHost): () => void {
     if (!grab?.ghost) return;
     const { ghost, thing, x, y, dx, dy } = grab;
     ghost.style.transform = `translate(${x - dx}px,${y - dy}px) rotate(${thing.kind === "card" ? 1.5 : 0.5}deg)`;
-    scroll(board, x, y, thing.kind === "card");
-    const spot = spotUnder(board, thing, x, y);
-    grab.spot = spot && !isThere(board, thing, spot) ? spot : undefined;
-    showLine(line, board, thing.kind, grab.spot);
+    const seen = `${x} ${y} ${scroll(board, x, y, thing.kind === "card")}`;
+    // Who rests over a spot may have others move cards there: that is looked at now and then.
+    if (seen !== grab.seen || ++grab.rested > 20) {
+      const spot = spotUnder(board, thing, x, y);
+      grab.spot = spot && !isThere(board, thing, spot) ? spot : undefined;
+      showLine(line, board, thing.kind, grab.spot);
+      Object.assign(grab, { seen, rested: 0 });
+    }
     grab.frame = requestAnimationFrame(frame);
   };
 
@@ -140,17 +147,17 @@ export function enableDrag({ board, line, drop }: DragHost): () => void {
   };
 }
 
-// Faster, the nearer the pointer is to an edge.
-function scroll(board: HTMLElement, x: number, y: number, rows: boolean): void {
+// Faster, the nearer the pointer is to an edge. Returns where all of it is scrolled to.
+function scroll(board: HTMLElement, x: number, y: number, rows: boolean): string {
   const by = (at: number, from: number, to: number) =>
     at < from + edge ? -Math.min(edge, from + edge - at) / 4 : at > to - edge ? Math.min(edge, at - to + edge) / 4 : 0;
   const { left, right } = board.getBoundingClientRect();
   const sideways = by(x, left, right);
   if (sideways) board.scrollLeft += sideways;
-  if (!rows) return;
-  const cards = document.elementFromPoint(x, y)?.closest("[data-list]")?.querySelector(".cards");
-  if (!cards) return;
+  const cards = rows && document.elementFromPoint(x, y)?.closest("[data-list]")?.querySelector(".cards");
+  if (!cards) return `${board.scrollLeft}`;
   const { top, bottom } = cards.getBoundingClientRect();
   const down = by(y, top, bottom);
   if (down) cards.scrollTop += down;
+  return `${board.scrollLeft} ${cards.scrollTop}`;
 }

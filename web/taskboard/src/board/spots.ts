@@ -33,14 +33,23 @@ export function spotUnder(board: HTMLElement, thing: Thing, x: number, y: number
   const columns = columnsOf(board);
   if (thing.kind === "list") {
     const rest = others(columns, thing);
-    const at = rest.findIndex((column) => x < middle(column, "x"));
-    return spotAt(rest, at < 0 ? rest.length : at, "list");
+    return spotAt(rest, indexUnder(rest, "x", x), "list");
   }
   const column = columns.find((column) => x < column.getBoundingClientRect().right + 8) ?? columns.at(-1);
   if (!column) return undefined;
   const rest = others(cardsOf(column), thing);
-  const at = rest.findIndex((card) => y < middle(card, "y"));
-  return spotAt(rest, at < 0 ? rest.length : at, "card", column.dataset["list"]);
+  return spotAt(rest, indexUnder(rest, "y", y), "card", column.dataset["list"]);
+}
+
+// How many of a row are before a point. They stand in their order, so that few need to be measured.
+function indexUnder(row: HTMLElement[], axis: "x" | "y", point: number): number {
+  let [low, high] = [0, row.length];
+  while (low < high) {
+    const half = (low + high) >> 1;
+    if (point < middle(row[half]!, axis)) high = half;
+    else low = half + 1;
+  }
+  return low;
 }
 
 function middle(element: HTMLElement, axis: "x" | "y"): number {

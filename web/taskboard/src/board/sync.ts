@@ -99,6 +99,11 @@ export class BoardSync {
     return this.#snapshot.shown?.columns.flatMap(({ cards }) => cards).find((card) => card.id === id);
   }
 
+  /** The cards of a list, in their order. */
+  cards(list: string): readonly Card[] {
+    return this.#snapshot.shown?.columns.find((column) => column.list.id === list)?.cards ?? [];
+  }
+
   /** The lists, in their order. */
   lists(): List[] {
     return this.#snapshot.shown?.columns.map(({ list }) => list) ?? [];
@@ -119,14 +124,14 @@ export class BoardSync {
 
   /** Deletes a list with its cards; what it returns makes all of it anew. */
   removeList(list: List): () => void {
-    const column = this.#snapshot.shown?.columns.find((column) => column.list.id === list.id);
+    const cards = this.cards(list.id);
     const lists = this.lists();
     const at = lists.findIndex(({ id }) => id === list.id);
     const [before, after] = [lists[at + 1]?.id, lists[at - 1]?.id];
     this.write("list:delete", { list: list.id });
     return () => {
       this.write("list:create", { list: list.id, title: list.title, before, after });
-      for (const card of column?.cards ?? []) this.#make(card, {});
+      for (const card of cards) this.#make(card, {});
     };
   }
 
@@ -153,7 +158,7 @@ export class BoardSync {
   };
 
   #remake(card: Card): () => void {
-    const row = this.#snapshot.shown?.columns.find(({ list }) => list.id === card.list)?.cards ?? [];
+    const row = this.cards(card.list);
     const at = row.findIndex(({ id }) => id === card.id);
     const place = { before: row[at + 1]?.id, after: row[at - 1]?.id };
     return () => this.#make(card, place);
