@@ -231,6 +231,10 @@ export interface ConnectionState {
   readonly error?: HoldfastError;
   /** It won't try again by itself. */
   readonly final: boolean;
+  /** What carries the connection, or the last attempt at one. Absent before the first `connect`. */
+  readonly transport?: "websocket" | "polling";
+  /** Epoch milliseconds of when the next attempt begins, unless something wakes it before; past while it runs. */
+  readonly retryAt?: number;
 }
 
 /** Where a room's order stands. */

@@ -1,6 +1,6 @@
 import { check, until } from "../abort.js";
 import { Emitter, report, safely } from "../emitter.js";
-import { HoldfastError, local, signedOut, unloaded } from "../errors.js";
+import { HoldfastError, local, signedOut, there, unloaded } from "../errors.js";
 import type { Queue } from "../queue/queue.js";
 import { unwrap } from "../refusal.js";
 import { clock, listen, part, random, wakes } from "../surroundings.js";
@@ -42,13 +42,14 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
   let loading: Promise<Queue> | undefined;
   let owner = ""; // of the rooms: the last user
 
-  const set = (name: SocketState, error?: HoldfastError, final = false) => {
+  const set = (name: SocketState, error?: HoldfastError, final = false, retryAt?: number) => {
     state = {
       state: name,
       connected: name === "connected",
       connecting: name === "connecting",
       final,
-      ...(error && { error }),
+      transport: transports[at]!,
+      ...there({ error, retryAt }),
     };
     handlers.emit(STATE, state);
   };
@@ -220,7 +221,7 @@ export function createSocket<E extends EventMap = EventMap>(deps: SocketDeps): R
       }
       told = error.retryAfter;
       r.timer = setTimeout(attempt, wait);
-      set("connecting", error);
+      set("connecting", error, false, core.now() + wait);
     };
 
     const r: Run = {

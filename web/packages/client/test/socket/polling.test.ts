@@ -75,6 +75,7 @@ it("polling is tried after two WebSockets, kept while it works, and a WebSocket 
   await advance(600);
   await advance(1100);
   expect([n.tries, socket.state.connected]).toEqual([["websocket", "websocket", "polling"], true]);
+  expect(socket.state.transport).toBe("polling");
   n.tries.length = 0;
   n.lose(); // at once, so the wait goes on growing
   await advance(2100);

@@ -229,6 +229,25 @@ describe("L44", () => {
     expect(changes).toEqual(["connecting", "connected", "connecting CONNECTION_LOST", "connecting NETWORK", "connected"]);
   });
 
+  it("the state says when it is tried again, and what carries it", async () => {
+    const { server, socket, random } = client();
+    expect(socket.state.transport).toBe(undefined);
+    await socket.connect();
+    expect(socket.state).toMatchObject({ connected: true, transport: "websocket" });
+    server.up = false;
+    random.value = 0.5;
+    server.peer.close(1006);
+    await settle();
+    expect(socket.state.retryAt).toBe(Date.now() + 500);
+    server.up = true;
+    await advance(499);
+    expect(server.attempts).toBe(1);
+    await advance(1);
+    expect(server.attempts).toBe(2);
+    expect(socket.state.connected).toBe(true);
+    expect("retryAt" in socket.state).toBe(false);
+  });
+
   it("no ping for pingInterval + pingTimeout", async () => {
     const { server, socket } = client();
     await socket.connect();
