@@ -154,6 +154,16 @@ describe("the recorder", () => {
     expect(titles()[0]).toBe("Reconnected after 0.0 s, 1 of 3 events came");
   });
 
+  test("polling is told of, at each connection that it carries", async () => {
+    const { emit, socket, joined, titles } = await begin();
+    socket.state = connection("connecting", "NETWORK");
+    emit("state");
+    socket.state = { ...connection("connected"), transport: "polling" };
+    emit("state");
+    await joined(7);
+    expect(titles()[0]).toBe("No WebSocket here: polling instead");
+  });
+
   test("nothing was missed, and history that was lost", async () => {
     const { state, joined, emit, titles } = await begin();
     state("connecting", "GOING_AWAY");

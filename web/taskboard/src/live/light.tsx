@@ -3,7 +3,7 @@ import { Button } from "../ui/index.js";
 import { useRecord } from "./context.js";
 import { useNow, useOnline, useWaiting } from "./hooks.js";
 import { Popover } from "./popover.js";
-import { clock, count, details, duration, light, why } from "./words.js";
+import { clock, count, duration, light, why } from "./words.js";
 
 /** Whether the page is connected, and if not, why, and what happens next. */
 export function ConnectionLight() {
@@ -42,7 +42,7 @@ function Reasons() {
   const now = useNow(true);
   const [word, tone] = light(connection, { online, failures });
   const { session } = socket;
-  const { retryAt: next, transport } = details(connection);
+  const { retryAt: next, transport } = connection;
   // A client that waits for its next attempt makes it when the browser says that the network is back.
   const tryNow = () => {
     if (connection.connecting) dispatchEvent(new Event("online"));
@@ -59,7 +59,7 @@ function Reasons() {
         {since !== undefined && <Fact name="Connected for">{duration(Math.max(0, now - since))}</Fact>}
         {failures > 0 && <Fact name="Attempts so far">{failures}</Fact>}
         {!connection.connected && next && <Fact name="Next attempt">{next > now ? `in ${duration(next - now)}` : "now"}</Fact>}
-        {transport && <Fact name="Carried by">{transport === "polling" ? "HTTP polling" : "WebSocket"}</Fact>}
+        {connection.connected && <Fact name="Carried by">{transport === "polling" ? "HTTP polling" : "WebSocket"}</Fact>}
         <Fact name="Waiting to be sent">{waiting ? count(waiting, "edit") : "nothing"}</Fact>
         {session && <Fact name="Token ends">{`${clock(session.expiresAt)}, renewed before`}</Fact>}
         {session && <Fact name="Renewed so far">{renewals ? `${count(renewals, "time")} on this connection` : "not yet"}</Fact>}

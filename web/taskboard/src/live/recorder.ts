@@ -3,7 +3,7 @@ import type { AuthManager, ConnectionState, EventMeta, Position, RealtimeSocket 
 import type { Change } from "../types.js";
 import { watchQueue } from "./edits.js";
 import { amend, tell, type Story, type Told } from "./story.js";
-import { count, details, duration, reason } from "./words.js";
+import { count, duration, reason } from "./words.js";
 
 /** What the light and the panel show. A new object at each change. */
 export interface Record {
@@ -88,7 +88,7 @@ export function record(client: Watched, room: () => string | undefined, now = Da
     before = state;
     if (state.connected && !was.connected) {
       set({ failures: 0, renewals: 0, since: now() });
-      const polling = details(state).transport === "polling";
+      const polling = state.transport === "polling";
       if (lostAt === undefined) {
         say({
           kind: "connected", title: "Connected", tone: "good",

@@ -3,9 +3,6 @@ import type { ConnectionState, ErrorCode } from "@holdfast/client";
 /** What the light says. */
 export type Light = "Live" | "Connecting…" | "Offline" | "Signed out" | "Locked";
 
-/** What a connection's state may tell besides: which transport carries it, and when it is tried again (epoch milliseconds). */
-export const details = (connection: ConnectionState) => connection as { transport?: string; retryAt?: number };
-
 /** How the light looks. */
 export type Tone = "good" | "warn" | "bad" | "quiet";
 
