@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -160,18 +159,6 @@ type meta struct {
 
 func (m *meta) position() holdfast.Position {
 	return holdfast.Position{Epoch: m.Epoch, Offset: *m.Offset}
-}
-
-// metaOf returns the meta of an event's arguments, nil if it is none of a room.
-func metaOf(args socketio.Args) *meta {
-	if args.Len() != 2 || len(args.Values[1]) == 0 || args.Values[1][0] != '{' {
-		return nil
-	}
-	var m meta
-	if json.Unmarshal(args.Values[1], &m) != nil || m.Room == "" || m.Epoch == "" || m.Offset == nil {
-		return nil
-	}
-	return &m
 }
 
 // registry holds the handlers of a target.

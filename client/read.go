@@ -160,7 +160,7 @@ func (c *conn) admit() {
 // event puts an event in the queue of the handlers, after the socket itself
 // has looked at it.
 func (c *conn) event(p socketio.Packet) error {
-	name, args, err := p.Event()
+	name, args, err := c.decoder.Event(p)
 	if err != nil {
 		return err
 	}
