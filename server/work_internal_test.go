@@ -135,3 +135,24 @@ func TestCut(t *testing.T) {
 		t.Error("most of it was copied, or can be appended to")
 	}
 }
+
+func BenchmarkCommand(b *testing.B) {
+	data := []byte(`{"room":"board-7","event":"card:move","data":{"card":"c-1042","from":3,"to":5,"by":"ada"}}`)
+	for _, read := range []struct {
+		name string
+		with func(*command) error
+	}{
+		{"by hand", func(cmd *command) error { return cmd.readJSON(data) }},
+		{"encoding/json", func(cmd *command) error { return json.Unmarshal(data, cmd) }},
+	} {
+		b.Run(read.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var cmd command
+				if err := read.with(&cmd); err != nil || cmd.Room != "board-7" {
+					b.Fatal(err, cmd.Room)
+				}
+			}
+		})
+	}
+}
