@@ -177,7 +177,7 @@ func (p plainWS) handleEvent(c *Conn, m *jsonws.Message) {
 	if m.Ref == nil {
 		return
 	}
-	c.Send(p.okFrame(m, single(out)))
+	c.sendLast(p.okFrame(m, single(out)))
 }
 
 // fail answers a message that can't be served, nil for the handshake; the
