@@ -33,15 +33,14 @@ type conn struct {
 	state             connState
 	began             int64 // when it was dialled
 
-	in, out  []byte // what was read in part, and what could not be written yet
-	parts    []byte // of a message in several frames
-	inParts  bool
-	inRoom   bool    // the join was acknowledged
-	retired  bool    // a publisher that was lost
-	room     uint32  // where there are rooms
-	member   uint32  // its number in the room
-	track    tracker // where there are rooms
-	answered int64   // the last echo
+	in, out []byte // what was read in part, and what could not be written yet
+	parts   []byte // of a message in several frames
+	inParts bool
+	inRoom  bool    // the join was acknowledged
+	retired bool    // a publisher that was lost
+	room    uint32  // where there are rooms
+	member  uint32  // its number in the room
+	track   tracker // where there are rooms
 }
 
 // Bounds of what may wait.

@@ -14,7 +14,6 @@ type recorder struct {
 	total, interval, acks, admissions histogram
 	count                             uint64 // units in the measured time, those of this interval too
 	atTick                            uint64 // count when the interval began
-	published                         uint64
 
 	measuring   bool
 	from, until int64 // of the measured time
