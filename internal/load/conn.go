@@ -389,6 +389,7 @@ func (e *engine) lose(c *conn, err error) {
 		return
 	}
 	e.shut(c)
+	e.ended++
 	e.faults.add(&e.faults.Disconnected, "%s: %v", c, err)
 	e.work.gone(c)
 }

@@ -63,6 +63,7 @@ type engine struct {
 
 	// Connections: which is the next to be made, and how many are at what point.
 	nextDial, pending, open, refused int
+	ended                            int // by themselves, after they were admitted
 	firstRefusal                     error
 	dialFrom                         int64 // when the dialling began
 	dialRate                         float64
@@ -223,7 +224,7 @@ func (e *engine) connectAll(rate float64) error {
 	e.dialFrom, e.dialRate = e.now, rate
 	last, since := -1, e.now
 	settled := func() bool {
-		if n := e.open + e.refused; n != last {
+		if n := e.open + e.refused + e.ended; n != last {
 			last, since = n, e.now
 		}
 		e.rec.done = float64(last) / float64(len(e.conns))
@@ -237,7 +238,7 @@ func (e *engine) connectAll(rate float64) error {
 		if len(e.faults.First) > 0 {
 			why = ": " + e.faults.First[0]
 		}
-		return fmt.Errorf("only %d of %d connections were admitted, and none in the last %v%s", e.open, len(e.conns), e.cfg.Timeout, why)
+		return fmt.Errorf("only %d of %d connections were admitted, and none in the last %v%s", e.open+e.ended, len(e.conns), e.cfg.Timeout, why)
 	}
 	if e.open == 0 {
 		return e.firstRefusal

@@ -292,6 +292,25 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// TestDisconnected has a server end connections that it has admitted.
+func TestDisconnected(t *testing.T) {
+	server := &faulty{admit: func(n int, p string) []string {
+		if n == 2 {
+			return []string{p, hangUp}
+		}
+		return []string{p}
+	}}
+	r, err := Run(t.Context(), small(Connect, server.start(t)))
+	if err != nil || r.Count != 4 || r.Faults.Disconnected != 1 || r.Faults.Total() != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	cfg := small(Fanout, (&faulty{admit: server.admit}).start(t))
+	cfg.Timeout = time.Second
+	if r, err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "have joined") || !strings.Contains(err.Error(), "SLOW_CONSUMER") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // TestNobodyThere dials a port that nobody listens on.
 func TestNobodyThere(t *testing.T) {
 	_, err := Run(t.Context(), small(Echo, target(t, "http://127.0.0.1:1")))

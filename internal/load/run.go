@@ -174,7 +174,11 @@ func (e *engine) runRooms() (*Result, error) {
 		return nil, errors.New(e.faults.First[0])
 	}
 	if w.joined < len(e.conns) {
-		return nil, fmt.Errorf("only %d of %d members have joined their rooms within %v: does the server know the event %s?", w.joined, len(e.conns), e.cfg.Timeout, e.cfg.Join)
+		why := fmt.Sprintf("does the server know the event %s?", e.cfg.Join)
+		if len(e.faults.First) > 0 {
+			why = e.faults.First[0]
+		}
+		return nil, fmt.Errorf("only %d of %d members have joined their rooms within %v: %s", w.joined, len(e.conns), e.cfg.Timeout, why)
 	}
 	e.clock()
 	w.sending, w.began = true, e.now
