@@ -5,6 +5,7 @@ import (
 	"html"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,7 +54,7 @@ func (c *chart) svg() template.HTML {
 		}
 		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, plotX(t, end), plotLo+18, html.EscapeString(seconds(t)))
 	}
-	for i, s := range c.series {
+	for i, s := range slices.Backward(c.series) { // the first is the one that matters: it lies on top
 		fmt.Fprintf(&b, `<path class="line s%d" d="%s"/>`, i+1, c.path(s, low, high, end))
 	}
 	c.hover(&b, end)
