@@ -156,6 +156,9 @@ func (s *shell) run(commands string) (string, error) {
 	if _, err := io.WriteString(s.in, "{\n"+commands+"} </dev/null\nprintf '\\0ready\\0'\n"); err != nil {
 		return "", err
 	}
+	// Only the end of what it waits for ends it.
+	late := time.AfterFunc(2*patience, func() { _ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
+	defer late.Stop()
 	var all strings.Builder
 	for !strings.HasSuffix(all.String(), prompt) {
 		b, err := s.out.ReadByte()

@@ -54,7 +54,7 @@ func TestTutorial(t *testing.T) {
 		"HOLDFAST="+root, "GOBIN="+bin, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_CONFIG_HOME="+filepath.Join(b.home, "config"),
 		// Everything is in the module cache already, in the versions of go.mod. Nobody debugs.
-		"GOPROXY=off", "GOSUMDB=off", "GOFLAGS=-ldflags=-s", "GOWORK=off", "npm_config_update_notifier=false", "npm_config_offline=true", "CI=1", "NO_COLOR=1")
+		"GOPROXY=off", "GOSUMDB=off", "GOFLAGS=-ldflags=-s", "GOWORK=", "npm_config_update_notifier=false", "npm_config_offline=true", "CI=1", "NO_COLOR=1")
 	b.shell = openShell(t, b.home, b.env)
 	t.Cleanup(func() {
 		for name, p := range b.terminals {
@@ -93,6 +93,25 @@ func TestTutorial(t *testing.T) {
 			return
 		}
 	}
+	b.forget()
+}
+
+// forget does what the last step says to see its test fail.
+func (b *board) forget() {
+	b.t.Helper()
+	path := filepath.Join(b.dir, "write.go")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	broken := strings.Replace(string(text), "(change Change, err error) {\n", "(change Change, err error) {\n\tid = \"\"\n", 1)
+	if err := os.WriteFile(path, []byte(broken), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	output, err := b.shell.run("go test .\n")
+	if err != nil || broken == string(text) || !strings.Contains(output, "FAIL: TestOnce") {
+		b.t.Fatalf("without ids the test does not fail: %v\n%s", err, output)
+	}
 }
 
 func freePort(t *testing.T) string {
@@ -111,7 +130,9 @@ func freePort(t *testing.T) string {
 
 // What comes from the network is taken from the checkout instead.
 var local = strings.NewReplacer(
-	"npm ci && npm run build && npm pack --workspace @holdfast/client", "test -e packages/client/dist/index.js || npm run build --silent --workspace @holdfast/client",
+	`npm ci && npm run build && npm pack --workspace @holdfast/client --pack-destination "$OLDPWD"`,
+	"test -e packages/client/dist/index.js || npm run build --silent --workspace @holdfast/client",
+	"go mod tidy", "true", // as is said there
 	"npm install @holdfast/client react react-dom", "ln -s $HOLDFAST/web/node_modules node_modules",
 	"npm install --save-dev vite typescript @types/react @types/react-dom", "test -x node_modules/.bin/vite",
 	"go install github.com/holdfast-dev/holdfast/cmd/holdfast@latest", "go -C $HOLDFAST install ./cmd/holdfast",

@@ -1,6 +1,7 @@
 // Looks at the page of docs/tutorial.md in Chromium, for the test in
 // examples/tutorial, which does the rest of what is written there. Takes lines
-// {"see","url","board"}, and answers each by {} or {"error"}.
+// {"see","url","board"}, and answers each by {} or {"error"}. HOLDFAST_PICTURES
+// names a folder for pictures.
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
@@ -157,6 +158,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     const shown = await Promise.all(Object.entries(people).map(async ([name, page]) => `${name} sees: ${await page.locator("body").innerText().catch(() => "")}`));
     answer = { error: `${error.stack}\n${shown.join("\n")}` };
   }
+  if (process.env.HOLDFAST_PICTURES) for (const [name, page] of Object.entries(people)) await page.screenshot({ path: `${process.env.HOLDFAST_PICTURES}/${see}-${name}.png` });
   console.log(JSON.stringify(answer));
 }
 await browser.close();
