@@ -6,6 +6,7 @@ package tutorial_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -27,6 +28,7 @@ type board struct {
 	shell     *shell
 	terminals map[string]*program
 	browser   *browser
+	types     chan error // gets what tsc says of the page; nil before its last change
 }
 
 // here is text with the port of this run, there with that of the tutorial.
@@ -61,6 +63,13 @@ func TestTutorial(t *testing.T) {
 			if err := p.interrupt(); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+	})
+	t.Cleanup(func() {
+		if b.types == nil {
+			t.Error("the page's types were not looked at")
+		} else if err := <-b.types; err != nil {
+			t.Error(err)
 		}
 	})
 	before, began := part{}, time.Now()
@@ -262,15 +271,21 @@ func (b *board) see(p part) {
 
 func (b *board) build(p part) {
 	b.t.Helper()
-	commands := [][]string{{"vite", "build"}}
 	if p.name == last {
-		commands = append(commands, []string{"tsc", "-p", "."})
+		b.types = make(chan error, 1)
+		go func() { b.types <- b.node("tsc", "-p", ".") }()
 	}
-	for _, command := range commands {
-		cmd := exec.Command("node_modules/.bin/"+command[0], command[1:]...)
-		cmd.Dir, cmd.Env = filepath.Join(b.dir, "web"), b.env
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.t.Fatalf("docs/tutorial.md:%d: %s: %v\n%s", p.line, command[0], err, out)
-		}
+	if err := b.node("vite", "build"); err != nil {
+		b.t.Fatalf("docs/tutorial.md:%d: %v", p.line, err)
 	}
+}
+
+// node runs a program of the page's packages.
+func (b *board) node(name string, args ...string) error {
+	cmd := exec.Command("node_modules/.bin/"+name, args...)
+	cmd.Dir, cmd.Env = filepath.Join(b.dir, "web"), b.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, out)
+	}
+	return nil
 }
