@@ -23,7 +23,7 @@ const [first, hooked, auth, nothing, socketio, centrifuge] = await Promise.all([
 const kb = (bytes) => `${(bytes / 1024).toFixed(2)} KB`;
 const row = (name, bytes, limit) => console.log(`${name.padEnd(58)}${kb(bytes).padStart(9)}${limit ? `  of ${kb(limit)}` : ""}`);
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
-// What comes without being asked for: the code for other tabs with an AuthManager's start, that of calls with a connection.
+// What comes without being asked for: the code for other tabs with an AuthManager's start, that of calls once it is connected.
 const soon = sum(["tabs", "http"].map((name) => first.lazy[name]));
 row(`@holdfast/client: auth, refresh, socket (goal ${kb(goal)})`, first.bytes, limits.core);
 for (const [name, bytes] of Object.entries(first.lazy)) row(`  loaded when it is needed: ${name}`, bytes);

@@ -68,16 +68,9 @@ export function createRealtimeClient<E extends EventMap = EventMap>(
   });
   const manager = authToken || auth === false ? undefined : new AuthManager(auth, { platform, own: calls.own });
   source = authToken ? sourceOf(authToken) : manager;
-  const socket = createSocket({
-    url() {
-      calls.load().catch(() => {}); // while it connects: a page that is open for long may not find that code later
-      return url();
-    },
-    config: config.socket ?? {},
-    source,
-    platform: platform ?? {},
-    withCredentials,
-  });
+  const socket = createSocket({ url, config: config.socket ?? {}, source, platform: platform ?? {}, withCredentials });
+  // Once it is connected, which this must not hold up: a page that is open for long may not find that code later.
+  socket.subscribe(() => void (socket.state.connected && calls.load().catch(() => {})));
   return {
     http: calls,
     socket: socket as RealtimeSocket<E>,
