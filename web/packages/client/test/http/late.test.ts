@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createRealtimeClient } from "../../src/index.js";
-import { createTestPlatform } from "../../src/testing/platform.js";
-import { createTestServer } from "../../src/testing/server.js";
 import { json, outcome, Server } from "../world.js";
 
 const immediate = setImmediate; // taken before it is faked
@@ -41,25 +39,6 @@ function client(cookie = false) {
   const made = createRealtimeClient({ url: "https://rt.example", auth: { storage: "memory", cookie }, platform });
   return { server, ...made };
 }
-
-test("the code of calls is loaded once there is a connection, and again at the next one where that failed", async () => {
-  let offline = true;
-  load = async () => {
-    if (offline) throw new Error("offline");
-  };
-  const server = createTestServer();
-  const made = createRealtimeClient({ url: server.url, platform: createTestPlatform({ server }).tab() });
-  made.auth.setTokens(server.signIn("ann"));
-  expect(loads).toBe(0);
-  await made.socket.connect();
-  await until(() => loads === 1);
-  offline = false;
-  made.socket.close();
-  await made.socket.connect();
-  await until(() => loads === 2);
-  made.close();
-  server.stop();
-});
 
 test("calls whose code can't be loaded: an error that may be tried again, and then is", async () => {
   load = async () => {
