@@ -31,15 +31,6 @@ func conflict(now any, what string) error {
 	return errors.Join(err, &holdfast.Error{Code: holdfast.Conflict, Message: "Somebody else has changed this " + what, Details: details})
 }
 
-// cardOf reads a card of the board.
-func (t *tx) cardOf(board, card string) (Card, error) {
-	c, found, err := one(t.ctx, t.Tx, scanCard, selectCard+" WHERE board = ? AND id = ?", board, card)
-	if err == nil && !found {
-		err = holdfast.Errorf(holdfast.NotFound, "There is no such card")
-	}
-	return c, err
-}
-
 // listOf reads a list of the board.
 func (t *tx) listOf(board, list string) (List, error) {
 	l, found, err := one(t.ctx, t.Tx, scanList, selectList+" WHERE board = ? AND id = ?", board, list)
@@ -136,13 +127,22 @@ func (s seenCard) is(c Card) bool {
 
 func same[T comparable](seen *T, now T) bool { return seen == nil || *seen == now }
 
-// current refuses a write whose caller has seen another version, if it is not
-// 0, or another content.
-func (c Card) current(version int64, was seenCard) error {
-	if version != 0 && version != c.Version || !was.is(c) {
-		return conflict(c, "card")
+// cardFor reads a card for an editor of the board who writes to it, and has
+// seen it at this version, if that is not 0, and as was says.
+func (t *tx) cardFor(board, card string, version int64, was seenCard) (Card, error) {
+	if err := t.need(board, Editor); err != nil {
+		return Card{}, err
 	}
-	return nil
+	c, found, err := one(t.ctx, t.Tx, scanCard, selectCard+" WHERE board = ? AND id = ?", board, card)
+	switch {
+	case err != nil:
+		return c, err
+	case !found:
+		return c, holdfast.Errorf(holdfast.NotFound, "There is no such card")
+	case version != 0 && version != c.Version || !was.is(c):
+		return c, conflict(c, "card")
+	}
+	return c, nil
 }
 
 // cardEdit changes what of a card is not nil. Version, if it is not 0, and Was
@@ -178,14 +178,8 @@ func (in cardEdit) apply(c *Card) (err error) {
 }
 
 func (t *tx) updateCard(in cardEdit) (any, error) {
-	if err := t.need(in.Board, Editor); err != nil {
-		return nil, err
-	}
-	c, err := t.cardOf(in.Board, in.Card)
+	c, err := t.cardFor(in.Board, in.Card, in.Version, in.Was)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.current(in.Version, in.Was); err != nil {
 		return nil, err
 	}
 	if err := in.apply(&c); err != nil {
@@ -214,10 +208,7 @@ type cardMove struct {
 // moveCard looks at no version: where a card is and what it says are changed
 // apart, and the last move counts.
 func (t *tx) moveCard(in cardMove) (any, error) {
-	if err := t.need(in.Board, Editor); err != nil {
-		return nil, err
-	}
-	c, err := t.cardOf(in.Board, in.Card)
+	c, err := t.cardFor(in.Board, in.Card, 0, seenCard{})
 	if err != nil {
 		return nil, err
 	}
@@ -251,14 +242,8 @@ type cardRef struct {
 }
 
 func (t *tx) deleteCard(in cardRef) (any, error) {
-	if err := t.need(in.Board, Editor); err != nil {
-		return nil, err
-	}
-	c, err := t.cardOf(in.Board, in.Card)
+	c, err := t.cardFor(in.Board, in.Card, in.Version, in.Was)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.current(in.Version, in.Was); err != nil {
 		return nil, err
 	}
 	if _, err := t.exec("DELETE FROM cards WHERE id = ?", c.ID); err != nil {

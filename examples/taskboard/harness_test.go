@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("TASKBOARD_TEST_DATA"); dir != "" {
 		os.Exit(child(dir, os.Getenv("TASKBOARD_TEST_ADDR")))
 	}
+	if text := os.Getenv("TASKBOARD_TEST_COMMIT"); text != "" {
+		os.Exit(commitAndWait(text))
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -35,6 +35,19 @@ func (t *tx) createList(in newList) (any, error) {
 	return t.tell(in.Board, "list_created", Change{List: &l, Keys: keys})
 }
 
+// listFor reads a list for an editor of the board who writes to it, and has
+// seen it at this version, if that is not 0.
+func (t *tx) listFor(board, list string, version int64) (List, error) {
+	if err := t.need(board, Editor); err != nil {
+		return List{}, err
+	}
+	l, err := t.listOf(board, list)
+	if err == nil && version != 0 && version != l.Version {
+		err = conflict(l, "list")
+	}
+	return l, err
+}
+
 // listEdit renames a list. Version, if it is not 0, is what the caller has
 // seen.
 type listEdit struct {
@@ -45,15 +58,9 @@ type listEdit struct {
 }
 
 func (t *tx) updateList(in listEdit) (any, error) {
-	if err := t.need(in.Board, Editor); err != nil {
-		return nil, err
-	}
-	l, err := t.listOf(in.Board, in.List)
+	l, err := t.listFor(in.Board, in.List, in.Version)
 	if err != nil {
 		return nil, err
-	}
-	if in.Version != 0 && in.Version != l.Version {
-		return nil, conflict(l, "list")
 	}
 	if l.Title, err = cleanTitle(in.Title); err != nil {
 		return nil, err
@@ -75,10 +82,7 @@ type listMove struct {
 }
 
 func (t *tx) moveList(in listMove) (any, error) {
-	if err := t.need(in.Board, Editor); err != nil {
-		return nil, err
-	}
-	l, err := t.listOf(in.Board, in.List)
+	l, err := t.listFor(in.Board, in.List, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -103,15 +107,9 @@ type listRef struct {
 // deleteList deletes a list and the cards in it, of which there are no events
 // of their own.
 func (t *tx) deleteList(in listRef) (any, error) {
-	if err := t.need(in.Board, Editor); err != nil {
-		return nil, err
-	}
-	l, err := t.listOf(in.Board, in.List)
+	l, err := t.listFor(in.Board, in.List, in.Version)
 	if err != nil {
 		return nil, err
-	}
-	if in.Version != 0 && in.Version != l.Version {
-		return nil, conflict(l, "list")
 	}
 	if _, err := t.exec("DELETE FROM lists WHERE id = ?", l.ID); err != nil {
 		return nil, err
