@@ -14,7 +14,7 @@ export function IdleTime() {
   const all = choices.includes(minutes) ? choices : [minutes, ...choices];
   return (
     <>
-      <p>When nobody has touched the page for a while, it is covered until you type your password. This holds for this browser.</p>
+      <p>When nobody has touched the page for a while, it is covered until you unlock it by password or passkey. This holds for this browser.</p>
       <div className="line-up">
         <div className="field">
           <label htmlFor={id}>Lock the page</label>
