@@ -283,17 +283,17 @@ test("an idle page locks in all tabs, without a connection, over a reload; the p
   await context.clock.install();
   const [page, other] = [await context.newPage(), await context.newPage()];
   const open = [sockets(page), sockets(other)] as const;
-  await page.goto(`${board.url}/#/security`);
+  const { board: plan, lists, cards } = await ada.board("Plan", ["One"]);
+  await page.goto(`${board.url}/#/b/${plan.id}/${cards[0]!.id}`);
   await other.goto(board.url);
   for (const count of open) await expect.poll(count).toBe(1);
-  await press(button(page, "Change the password"));
-  await type(field(page, "New password"), "half a pass");
+  await type(field(page, "Text"), "half a thought");
 
   for (const tab of [page, other]) await tab.clock.fastForward("05:01");
   for (const tab of [page, other]) await heading(tab, "Locked").waitFor();
   for (const count of open) await expect.poll(count).toBe(0);
   expect(await page.getByText("For 5 minutes nobody has touched this page").count()).toBe(1);
-  expect(await heading(page, "Security").isVisible()).toBe(false);
+  expect(await page.getByText("One").or(page.getByText("half a thought")).filter({ visible: true }).count()).toBe(0);
   await accessible(page, "lock");
   await other.reload();
   await heading(other, "Locked").waitFor();
@@ -303,10 +303,18 @@ test("an idle page locks in all tabs, without a connection, over a reload; the p
   await page.getByText("This is not your password.").waitFor();
   await type(page.locator(".lock").getByLabel("Password", { exact: true }), password);
   await page.keyboard.press("Enter");
-  await heading(page, "Security").waitFor();
   await heading(other, "Locked").waitFor({ state: "detached" });
   for (const count of open) await expect.poll(count).toBe(1);
-  expect(await field(page, "New password").inputValue()).toBe("half a pass");
+  // What was typed is there, the card can be written on, and the board is live.
+  expect(await field(page, "Text").inputValue()).toBe("half a thought");
+  expect(await page.getByText("has changed this card meanwhile").count()).toBe(0);
+  await reach(field(page, "Text"));
+  await page.keyboard.press("End");
+  await page.keyboard.type(", and the rest");
+  await page.keyboard.press("Escape");
+  await expect.poll(async () => (await ada.state(plan.id)).cards[0]!.text).toBe("half a thought, and the rest");
+  await ada.call("POST", `/api/boards/${plan.id}/cards`, { list: lists[0]!.id, title: "Two" });
+  await page.getByText("Two").first().waitFor();
   // It was a proof, and no other session.
   expect((await ada.call("GET", "/api/auth/sessions")).sessions.length).toBe(1);
 });

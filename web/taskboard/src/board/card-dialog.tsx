@@ -39,7 +39,9 @@ function useDraft(card: Card) {
   const [seen, setSeen] = useState({ title: card.title, text: card.text });
   const [draft, setDraft] = useState(seen);
   const dirty = draft.title !== seen.title || draft.text !== seen.text;
-  if (!dirty && (seen.title !== card.title || seen.text !== card.text)) {
+  // What is the same as the draft is this user's own, kept while the page was covered: nobody has overtaken it.
+  const own = draft.title === card.title && draft.text === card.text;
+  if ((!dirty || own) && (seen.title !== card.title || seen.text !== card.text)) {
     const now = { title: card.title, text: card.text };
     setSeen(now);
     setDraft(now);
