@@ -1,5 +1,6 @@
 import type { ConnectionState, Position, Room, User } from "@holdfast/client";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { network, type Network } from "../src/live/network.js";
 import { record, type Watched } from "../src/live/recorder.js";
 import { amend, tell, type Story } from "../src/live/story.js";
 import { count, duration, light, names, why } from "../src/live/words.js";
@@ -16,6 +17,7 @@ const connection = (state: ConnectionState["state"], code?: string, final = fals
 describe("words", () => {
   test.each([
     [connection("connected"), true, 0, "Live"],
+    [connection("connected"), false, 0, "Offline"],
     [connection("connecting"), true, 0, "Connecting…"],
     [connection("connecting", "CONNECTION_LOST"), true, 0, "Connecting…"],
     [connection("connecting", "NETWORK"), true, 1, "Connecting…"],
@@ -91,10 +93,16 @@ function fake() {
       };
     },
   };
+  let online = true;
+  const net: Network = { get: () => online, subscribe: (fn) => on("network", fn) };
   const user: User = { id: "u1", name: "Ada" };
   const client: Watched = { socket, auth: { on: (event: string, fn: any) => on(event, fn), getUser: () => user } as any };
   return {
-    client, emit, socket,
+    client, emit, socket, net,
+    network(is: boolean) {
+      online = is;
+      emit("network");
+    },
     /** How many listeners and holds there are. */
     open: () => [...handlers.values()].reduce((sum, all) => sum + all.size, 0) + holds,
     state(state: ConnectionState["state"], code?: string) {
@@ -123,7 +131,7 @@ describe("the recorder", () => {
 
   const begin = async () => {
     const f = fake();
-    const recorder = record(f.client, () => "board-1");
+    const recorder = record(f.client, () => "board-1", f.net);
     const stop = recorder.start();
     f.state("connecting");
     f.state("connected");
@@ -223,6 +231,20 @@ describe("the recorder", () => {
     expect(titles().slice(0, 2)).toEqual(["The server refused an edit", "1 edit sent, applied once"]);
   });
 
+  test("a network that is gone is told of while the connection still looks open", async () => {
+    const { network, queue, event, titles, recorder } = await begin();
+    queue("a"); // on its way
+    network(false);
+    queue("a", "b");
+    expect(titles()).toEqual(["2 edits wait for the network", "This device has no network", "Connected"]);
+    expect(recorder.get().online).toBe(false);
+    network(true);
+    event(8, "a");
+    event(9, "b");
+    queue();
+    expect(titles()[0]).toBe("2 edits sent, each applied once");
+  });
+
   test("the session and its rights", async () => {
     const { emit, event, titles, state } = await begin();
     emit("sign-in", { user: { id: "u1", name: "Ada" }, source: "self" });
@@ -250,5 +272,40 @@ describe("the recorder", () => {
     expect([open(), vi.getTimerCount()]).toEqual([0, 0]);
     recorder.start();
     expect(open()).toBeGreaterThan(5);
+  });
+});
+
+describe("the network", () => {
+  afterEach(() => void vi.unstubAllGlobals());
+
+  const begin = (answer: () => Promise<any>) => {
+    const target = new EventTarget();
+    const navigator = { onLine: true };
+    vi.stubGlobal("navigator", navigator);
+    for (const name of ["addEventListener", "removeEventListener"] as const) vi.stubGlobal(name, target[name].bind(target));
+    const net = network(answer);
+    const seen: boolean[] = [];
+    const off = net.subscribe(() => seen.push(net.get()));
+    const go = async (online: boolean) => {
+      navigator.onLine = online;
+      target.dispatchEvent(new Event(online ? "online" : "offline"));
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    return { seen, off, go };
+  };
+
+  test("is gone when the browser says so, until it is back", async () => {
+    const { seen, off, go } = begin(() => Promise.reject(new TypeError("no network")));
+    await go(false);
+    await go(true);
+    off();
+    await go(false);
+    expect(seen).toEqual([false, true]);
+  });
+
+  test("is not missed by a server on this device", async () => {
+    const { seen, go } = begin(() => Promise.resolve());
+    await go(false);
+    expect(seen).toEqual([false, true]);
   });
 });

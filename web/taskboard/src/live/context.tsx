@@ -1,6 +1,7 @@
 import { createContext, useContext, useEffect, useMemo, useSyncExternalStore, type ReactNode } from "react";
 import type { Client } from "../client.js";
 import { parse, useHash } from "../router.js";
+import { network } from "./network.js";
 import { record, type Record, type Recorder } from "./recorder.js";
 
 const Context = createContext<Recorder | undefined>(undefined);
@@ -13,7 +14,7 @@ const roomHere = (): string | undefined => {
 
 /** Watches the client for the parts of the page that tell of it, from before it connects. */
 export function LiveProvider({ client, children }: { client: Client; children: ReactNode }) {
-  const recorder = useMemo(() => record({ auth: client.auth!, socket: client.socket }, roomHere), [client]);
+  const recorder = useMemo(() => record({ auth: client.auth!, socket: client.socket }, roomHere, network()), [client]);
   const hash = useHash();
   useEffect(() => recorder.start(), [recorder]);
   useEffect(() => recorder.moved(), [recorder, hash]);

@@ -1,4 +1,5 @@
 import type { QueueItem, RealtimeSocket } from "@holdfast/client";
+import type { Network } from "./network.js";
 import type { Told } from "./story.js";
 import { count, reason } from "./words.js";
 
@@ -10,13 +11,13 @@ interface Waiting {
 }
 
 /** Tells of the queue: of edits that wait, are sent, or are refused. Those that go out at once are no news. */
-export function watchQueue(socket: RealtimeSocket<any>, say: (told: Told) => void) {
+export function watchQueue(socket: RealtimeSocket<any>, net: Network, say: (told: Told) => void) {
   const waiting = new Map<string, Waiting>();
   let queue: readonly QueueItem[] = [];
 
   const waits = () => {
     const news = [...waiting.values()].filter((edit) => !edit.told);
-    if (!news.length || socket.state.connected) return;
+    if (!news.length || (socket.state.connected && net.get())) return;
     for (const edit of news) edit.told = true;
     say({
       kind: "queued", tone: "warn", title: `${count(waiting.size, "edit")} ${waiting.size === 1 ? "waits" : "wait"} for the network`,
@@ -58,8 +59,8 @@ export function watchQueue(socket: RealtimeSocket<any>, say: (told: Told) => voi
       const edit = waiting.get(id);
       if (edit) edit.events++;
     },
-    /** The connection is gone: what was just being sent waits. */
-    lost: waits,
+    /** The connection or the network is gone: what was just being sent waits. */
+    stuck: waits,
     start() {
       const offs = [
         socket.subscribeQueue(changed),

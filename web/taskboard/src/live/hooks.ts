@@ -1,16 +1,6 @@
 import { useRealtimeClient } from "@holdfast/client/react";
 import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 
-const watchNetwork = (changed: () => void) => {
-  for (const name of ["online", "offline"]) addEventListener(name, changed);
-  return () => {
-    for (const name of ["online", "offline"]) removeEventListener(name, changed);
-  };
-};
-
-/** Whether the browser knows of a network. */
-export const useOnline = (): boolean => useSyncExternalStore(watchNetwork, () => navigator.onLine);
-
 /** How many edits wait to be sent. */
 export function useWaiting(): number {
   const { socket } = useRealtimeClient();

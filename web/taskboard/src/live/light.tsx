@@ -1,15 +1,14 @@
 import { useConnectionState, useRealtimeClient } from "@holdfast/client/react";
 import { Button } from "../ui/index.js";
 import { useRecord } from "./context.js";
-import { useNow, useOnline, useWaiting } from "./hooks.js";
+import { useNow, useWaiting } from "./hooks.js";
 import { Popover } from "./popover.js";
 import { clock, count, duration, light, why } from "./words.js";
 
 /** Whether the page is connected, and if not, why, and what happens next. */
 export function ConnectionLight() {
   const connection = useConnectionState();
-  const { failures } = useRecord();
-  const online = useOnline();
+  const { failures, online } = useRecord();
   const [word, tone] = light(connection, { online, failures });
   return (
     <>
@@ -36,8 +35,7 @@ export function ConnectionLight() {
 function Reasons() {
   const { socket, auth } = useRealtimeClient();
   const connection = useConnectionState();
-  const { failures, renewals, since } = useRecord();
-  const online = useOnline();
+  const { failures, online, renewals, since } = useRecord();
   const waiting = useWaiting();
   const now = useNow(true);
   const [word, tone] = light(connection, { online, failures });

@@ -2,6 +2,7 @@
 import type { AuthManager, ConnectionState, EventMeta, Position, RealtimeSocket } from "@holdfast/client";
 import type { Change } from "../types.js";
 import { watchQueue } from "./edits.js";
+import type { Network } from "./network.js";
 import { amend, tell, type Story, type Told } from "./story.js";
 import { count, duration, reason } from "./words.js";
 
@@ -14,6 +15,8 @@ export interface Record {
   renewals: number;
   /** Epoch milliseconds of when the present connection began. */
   since: number | undefined;
+  /** There is a network, as far as is known. */
+  online: boolean;
 }
 
 /** A story that goes on. */
@@ -33,10 +36,10 @@ export interface Watched {
 }
 
 /** Watches a client. `room` is the room of the board that the page shows. */
-export function record(client: Watched, room: () => string | undefined, now = Date.now): Recorder {
+export function record(client: Watched, room: () => string | undefined, net: Network, now = Date.now): Recorder {
   const { auth, socket } = client;
   const listeners = new Set<() => void>();
-  let value: Record = { story: [], failures: 0, renewals: 0, since: undefined };
+  let value: Record = { story: [], failures: 0, renewals: 0, since: undefined, online: net.get() };
   let next = 1;
   let user = "";
   let before: ConnectionState = socket.state;
@@ -120,7 +123,7 @@ export function record(client: Watched, room: () => string | undefined, now = Da
         title: error?.code === "GOING_AWAY" ? "The server says that it goes away" : "The connection was lost",
         why: `${error ? reason(error) : ""} What you change now is kept in this browser, and sent later.`.trim(),
       });
-      edits.lost();
+      edits.stuck();
     } else if (state.connecting && state.error && state !== was) set({ failures: value.failures + 1 });
   };
 
@@ -160,6 +163,17 @@ export function record(client: Watched, room: () => string | undefined, now = Da
     if (event === "room:left") roomLeft(data as { code?: string });
   };
 
+  const networkChanged = () => {
+    const online = net.get();
+    set({ online });
+    if (online) return;
+    say({
+      kind: "offline", alone: true, tone: "warn", title: "This device has no network",
+      why: "A connection that is cut so looks open for a while. What you change now is kept in this browser, and sent later.",
+    });
+    edits.stuck();
+  };
+
   const rightChanged = ({ member, by }: Change) => {
     if (!member || member.id !== auth.getUser()?.id) return;
     const right = { owner: "You own this board", editor: "You may change this board now", viewer: "You may only look at this board now" }[member.role];
@@ -176,7 +190,7 @@ export function record(client: Watched, room: () => string | undefined, now = Da
         why: "The server took the room away from this connection in the moment when the right ended.",
       }));
 
-  const edits = watchQueue(socket, say);
+  const edits = watchQueue(socket, net, say);
 
   const start = () => {
     before = socket.state;
@@ -216,6 +230,7 @@ export function record(client: Watched, room: () => string | undefined, now = Da
       socket.subscribe(stateChanged),
       socket.onAny(heard),
       edits.start(),
+      net.subscribe(networkChanged),
     ];
     return () => {
       for (const off of offs) off();

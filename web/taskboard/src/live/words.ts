@@ -8,7 +8,7 @@ export type Tone = "good" | "warn" | "bad" | "quiet";
 
 /** What beside the connection's state decides about the light. */
 export interface Around {
-  /** The browser knows of a network. */
+  /** There is a network. */
   online: boolean;
   /** Attempts that failed since it was last connected. */
   failures: number;
@@ -43,7 +43,7 @@ export const reason = (error: { code: ErrorCode; message: string }): string => r
 /** The light's word and colour. One failure is a hiccup, two are a network that is away. */
 export function light(connection: ConnectionState, { online, failures }: Around): [Light, Tone] {
   const { state, error, final } = connection;
-  if (state === "connected") return ["Live", "good"];
+  if (state === "connected" && online) return ["Live", "good"];
   if (state === "closed") return ["Locked", "quiet"];
   if (state === "disconnected" && final && (!error || /^(SIGNED_OUT|SESSION_|REFRESH_)/.test(error.code)))
     return ["Signed out", "quiet"];
@@ -53,7 +53,7 @@ export function light(connection: ConnectionState, { online, failures }: Around)
 
 /** The light's first sentence of explanation. */
 export function why(connection: ConnectionState, online: boolean): string {
-  if (connection.connected) return "Changes come and go at once.";
+  if (connection.connected && online) return "Changes come and go at once.";
   if (!online) return "This device has no network. What you change waits here, and is sent when there is one.";
   return connection.error ? reason(connection.error) : connection.connecting ? "The page is asking the server to let it in." : "";
 }
