@@ -45,7 +45,7 @@ test(`tokens of 5 s for ${long ? "a minute" : "two refreshes"}: no reconnect, no
   const ada = await board.person("Ada");
   const { board: made, lists } = await ada.board("Release");
   const { page, seen } = await opened(ada, board.url, made.id);
-  const times = long ? 15 : 2; // one each four seconds
+  const times = long ? 19 : 2; // one each three to four seconds
   const wanted: string[] = [];
   for (let n = 1; n <= times; n++) {
     const renewed = n === 1 ? "The token was renewed" : `(${n} times in a row)`;

@@ -19,6 +19,14 @@ test("the terminal's page has the server's address and the board's id, and copie
   );
 });
 
+test("on a phone of 360 px the light's reasons are in sight", async () => {
+  const ada = await board.person("Ada", { viewport: { width: 360, height: 640 } });
+  const page = await ada.open();
+  await page.getByRole("button", { name: "Connection: Live. Why?" }).click();
+  const { x, width } = (await page.getByRole("dialog", { name: "Connection" }).boundingBox())!;
+  expect([x >= 0, x + width <= 360]).toEqual([true, true]);
+});
+
 test("the panel stays folded, and on a phone it begins so", async () => {
   const ada = await board.person("Ada", { viewport: { width: 390, height: 844 } });
   const page = await ada.open();

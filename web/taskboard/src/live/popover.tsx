@@ -30,7 +30,8 @@ export function Popover({
     const { bottom, right } = opener.current!.getBoundingClientRect();
     const { style } = panel.current!;
     style.top = `${bottom + 6}px`;
-    style.right = `${Math.max(8, document.documentElement.clientWidth - right)}px`;
+    const { clientWidth: width } = document.documentElement;
+    style.right = `${width < 480 ? 8 : Math.max(8, width - right)}px`; // a phone has no room to its left
   };
 
   return (
