@@ -136,7 +136,12 @@ func (l *link) verify(ctx context.Context, credential auth.Credential) (*holdfas
 // welcome makes what the client gets first.
 func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.Identity, welcome func(*Conn) []*hub.Frame) (err error) {
 	var ended error // why it came to nothing where that is not for the client
-	defer func() { l.entered(errors.Join(err, ended)) }()
+	in := false
+	defer func() {
+		if !in {
+			l.entered(errors.Join(err, ended))
+		}
+	}()
 	l.mu.Lock()
 	other := l.identity != nil && l.identity.User != identity.User
 	l.mu.Unlock()
@@ -180,6 +185,8 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 		ended = err
 		return nil
 	}
+	in = true
+	l.entered(nil) // before the client can know, who may look for it
 	c.release(welcome(c)...)
 	return nil
 }

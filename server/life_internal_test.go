@@ -40,3 +40,19 @@ func TestWorkAfterTheEnd(t *testing.T) {
 		t.Error("a job runs")
 	}
 }
+
+// A link that is finished is not held by the time that its handlers had left.
+func TestFinishedLinkIsNotHeld(t *testing.T) {
+	l := &link{srv: newBare(t)}
+	l.Ending()
+	l.finished()
+	if l.last.Stop() {
+		t.Error("a timer still holds the link")
+	}
+	late := &link{srv: l.srv}
+	late.finished()
+	late.Ending() // as a stream's context may
+	if late.last != nil {
+		t.Error("a timer holds a link that was finished before")
+	}
+}

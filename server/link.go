@@ -102,10 +102,10 @@ type link struct {
 	pending   bool // counts among its address's unauthenticated connections
 	refused   bool // a CONNECT was refused
 	ended     bool
-	ending    bool   // its contexts will end soon
-	cancelled bool   // all contexts have ended
-	ties      []*tie // the others
-	why       error  // why it ended; nil as long as it has not, or if in order
+	last      *time.Timer // ends its contexts soon; nil while it lives
+	cancelled bool        // all contexts have ended
+	ties      []*tie      // the others
+	why       error       // why it ended; nil as long as it has not, or if in order
 }
 
 // Message handles one message of the client: transport.Receiver.
@@ -121,11 +121,9 @@ func (l *link) Message(_ *transport.Conn, data []byte, binary bool) {
 // close. It is transport.Ender.
 func (l *link) Ending() {
 	l.mu.Lock()
-	first := !l.ending
-	l.ending = true
-	l.mu.Unlock()
-	if first {
-		time.AfterFunc(lastEvents, l.cancel)
+	defer l.mu.Unlock()
+	if l.last == nil && !l.cancelled {
+		l.last = time.AfterFunc(lastEvents, l.cancel)
 	}
 }
 
@@ -152,6 +150,9 @@ func (l *link) Closed(_ *transport.Conn, err error) {
 func (l *link) finished() {
 	l.cancel()
 	l.mu.Lock()
+	if l.last != nil {
+		l.last.Stop() // or it would hold all of the link until then
+	}
 	conns, why := l.conns, l.why
 	l.conns = nil
 	l.mu.Unlock()

@@ -46,6 +46,14 @@ func TestEventAllocates(t *testing.T) {
 		if n := <-handled; n != 2 {
 			t.Errorf("%d arguments", n)
 		}
+		waiting := func() bool {
+			s.crew.mu.Lock()
+			defer s.crew.mu.Unlock()
+			return len(s.crew.idle) > 0
+		}
+		for !waiting() { // or the next event would be queued, or need another goroutine
+			runtime.Gosched()
+		}
 	}
 	event()
 	if n := testing.AllocsPerRun(500, event); n > 2 {
