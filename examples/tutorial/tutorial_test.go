@@ -140,7 +140,8 @@ func freePort(t *testing.T) string {
 // What comes from the network is taken from the checkout instead.
 var local = strings.NewReplacer(
 	`npm ci && npm run build && npm pack --workspace @holdfast/client --pack-destination "$OLDPWD"`,
-	"test -e packages/client/dist/index.js || npm run build --silent --workspace @holdfast/client",
+	`test -e packages/client/dist/index.js && test -z "$(find packages/client/src -newer packages/client/dist/index.js)" ||
+		npm run build --silent --workspace @holdfast/client`,
 	"go mod tidy", "true", // as is said there
 	"npm install @holdfast/client react react-dom", "ln -s $HOLDFAST/web/node_modules node_modules",
 	"npm install --save-dev vite typescript @types/react @types/react-dom", "test -x node_modules/.bin/vite",
