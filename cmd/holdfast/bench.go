@@ -39,7 +39,7 @@ type benchCmd struct {
 	Namespace    string `default:"/" placeholder:"NAME" group:"names" help:"The namespace of all connections (default /)."`
 	JoinEvent    string `default:"room:join" placeholder:"NAME" group:"names" help:"Emitted with {room} to join; must be acknowledged (default room:join)."`
 	PublishEvent string `default:"room:publish" placeholder:"NAME" group:"names" help:"Emitted with {room, event, data} to publish; must be acknowledged (default room:publish)."`
-	Event        string `default:"bench" placeholder:"NAME" group:"names" help:"The event that is published (default bench)."`
+	Event        string `name:"published-event" default:"bench" placeholder:"NAME" group:"names" help:"The event that is published (default bench)."`
 	EchoEvent    string `default:"echo" placeholder:"NAME" group:"names" help:"An event that is acknowledged with its data (default echo)."`
 	RoomPrefix   string `default:"bench-" placeholder:"TEXT" group:"names" help:"What the names of rooms begin with (default bench-)."`
 
