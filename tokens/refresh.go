@@ -97,11 +97,20 @@ func (m *Manager) Refused(ctx context.Context, refused Token, reason *holdfast.E
 		m.mu.Unlock()
 		end()
 		return Token{}, terminal
-	case m.cfg.Refresh == nil, !m.mayRefuseLocked():
+	case m.cfg.Refresh == nil, m.freshLocked() && !m.mayRefuseLocked():
 		m.mu.Unlock()
 		return Token{}, terminal
+	case !m.freshLocked():
+		return m.renewLocked(ctx, byAge)
 	}
 	return m.renewLocked(ctx, byRefusal)
+}
+
+// freshLocked reports whether the token is in the first quarter of its life,
+// or its life is not known. One that is older has been good, and may be refused
+// because it ends, or is about to, as often as tokens are short-lived.
+func (m *Manager) freshLocked() bool {
+	return m.held.Lifetime <= 0 || m.age(m.held) < m.held.Lifetime/4
 }
 
 // mayRefuseLocked reports whether another refresh for a refused token is within

@@ -76,6 +76,24 @@ func TestL11TheWindow(t *testing.T) {
 	})
 }
 
+// Tokens of a few seconds are refused, or about to end, many times in a
+// minute: each has been good for a while, so that none of this is counted.
+func TestL11ShortLives(t *testing.T) {
+	bubble(t, Config{}, &issuer{lifetime: 5 * time.Second}, func(t *testing.T, m *Manager, _ *events) {
+		for range 10 * refusedLimit {
+			token, err := m.Token(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second) // when a server warns of the end
+			next, err := m.Refused(t.Context(), token, holdfast.TokenExpired.New())
+			if err != nil || next.Access == token.Access {
+				t.Fatalf("%v, %v", next, err)
+			}
+		}
+	})
+}
+
 // What a renewed token does not say about its user is as before, if it is the
 // same one.
 func TestL07TheUserIsKept(t *testing.T) {

@@ -392,9 +392,11 @@ export function manage(config: AuthConfig, surroundings: AuthSurroundings): Auth
           throw error;
         }
         refusals = refusals.filter((at) => since(at) < 30_000);
-        // A server that refuses what it has just given is asked no more for a while.
-        if (!renewable() || (refusals.length > 2 && !flight)) throw error;
-        await renew(true, signal);
+        // A server that refuses what it has just given is asked no more for a while. A token past the first quarter of
+        // its life has been good: it ends, or is about to, as often as tokens are short-lived.
+        const fresh = !(since(held.receivedAt) * 4 >= held.lifetimeMs!);
+        if (!renewable() || (fresh && refusals.length > 2 && !flight)) throw error;
+        await renew(fresh, signal);
       }
       if (!(await getAccessToken(signal))) throw signedOut();
     },

@@ -265,6 +265,18 @@ test("L11 fresh tokens are refused: 3 refreshes in 30 s, then the server's reaso
   expect(server.count(refresh)).toBe(4);
 });
 
+test("L11 tokens of a few seconds are refused, or about to end, many times in a minute: none of it counts", async () => {
+  let n = 0;
+  const tab = one({ refreshFn: async () => ({ accessToken: `t${++n}`, refreshToken: "r", expiresIn: 5 }) });
+  tab.auth.setTokens({ accessToken: "t0", refreshToken: "r", user: { id: "ann" }, expiresIn: 5 });
+  for (let i = 0; i < 30; i++) {
+    const token = (await tab.auth.getAccessToken())!;
+    await vi.advanceTimersByTimeAsync(3000);
+    await tab.auth.refused(token, new HoldfastError("TOKEN_EXPIRED", "over"));
+    expect(await tab.auth.getAccessToken()).not.toBe(token);
+  }
+});
+
 test("L12 refreshFn: gets the refresh token and a signal; a final error ends the session, any other does not", async () => {
   const refreshFn = vi.fn(async (_token: string | undefined, _signal: AbortSignal) => ({
     accessToken: "new",
