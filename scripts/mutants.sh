@@ -9,7 +9,17 @@ cd "$(dirname "$0")/.."
 place=${TMPDIR:-/tmp}
 [ -w /dev/shm ] && place=/dev/shm # in memory: what is tested writes through to the disk
 work=$(mktemp -d "$place/mutants-XXXXXX")
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+# A test that ran out of time leaves programs behind, such as a keyring, that
+# write there as long as they live: those whose TMPDIR it is are ended first.
+clean() {
+  for process in /proc/[0-9]*; do
+    { tr '\0' '\n' <"$process/environ" | grep -qxF "TMPDIR=$work/tmp" && kill "${process#/proc/}"; } 2>/dev/null || true
+  done
+  chmod -R u+w "$work" || true
+  for _ in {1..50}; do rm -rf "$work" 2>/dev/null && return; sleep 0.1; done
+  echo "mutants: $work could not be removed" >&2
+}
+trap clean EXIT
 GOBIN=$work/bin go install github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 mkdir "$work/tree" "$work/tmp"
 git ls-files -z -co --exclude-standard | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C "$work/tree"
