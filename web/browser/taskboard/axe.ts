@@ -24,12 +24,19 @@ export async function accessible(page: Page, what: string): Promise<void> {
   const before = page.viewportSize();
   for (const [size, viewport] of Object.entries(sizes)) {
     await page.setViewportSize(viewport);
-    await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+    await theme(page, "light");
     expect(await violations(page), `${what}, ${size}, light`).toEqual([]);
     // A theme is colours, and nothing else.
-    await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
+    await theme(page, "dark");
     expect(await violations(page, ["color-contrast"]), `${what}, ${size}, dark`).toEqual([]);
   }
   await page.emulateMedia({ colorScheme: null, reducedMotion: null });
   if (before) await page.setViewportSize(before);
+}
+
+// Shows a theme, and waits until all of the page is drawn in it: axe takes its time, and would see both.
+async function theme(page: Page, colorScheme: "light" | "dark"): Promise<void> {
+  await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+  await page.waitForFunction((name) => matchMedia(`(prefers-color-scheme: ${name})`).matches, colorScheme);
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
 }

@@ -1,5 +1,6 @@
 import type { Page } from "playwright-core";
 import { beforeAll, describe, expect, test } from "vitest";
+import { accessible } from "./axe.js";
 import { networkOf, stage, type Network, type Person } from "./stage.js";
 
 const board = stage();
@@ -135,6 +136,34 @@ describe("moving", () => {
     expect(state.lists.map(({ title }) => title)).toEqual(["Done", "To do", "Doing"]);
   });
 
+  test("by finger: a card that is held moves, one that is swiped scrolls", async () => {
+    const { board: b } = await ada.board("Finger", ["One", "Two", "Three"]);
+    const phone = await board.again(ada, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+    const page = await phone.open(at(b.id));
+    await shows(page, "To do", "One", "Two", "Three");
+    const cdp = await phone.context.newCDPSession(page);
+    const touch = (type: "touchStart" | "touchMove" | "touchEnd", ...touchPoints: { x: number; y: number }[]) =>
+      cdp.send("Input.dispatchTouchEvent", { type, touchPoints });
+    const place = async (title: string) => {
+      const { x, y } = (await cardOf(page, title).boundingBox())!;
+      return { x: x + 120, y: y + 10 };
+    };
+    const from = await place("Three");
+    await touch("touchStart", from);
+    await page.locator("html[data-dragging]").waitFor();
+    for (const part of [0.3, 0.7, 1]) await touch("touchMove", { x: from.x, y: from.y + ((await place("One")).y - 8 - from.y) * part });
+    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+    await touch("touchEnd");
+    await shows(page, "To do", "Three", "One", "Two");
+    const start = await place("One");
+    await touch("touchStart", start);
+    for (const by of [40, 120, 200]) await touch("touchMove", { x: start.x - by, y: start.y });
+    await touch("touchEnd");
+    await expect.poll(() => page.locator(".board").evaluate((e) => e.scrollLeft)).toBeGreaterThan(100);
+    await shows(page, "To do", "Three", "One", "Two");
+    expect(await page.locator("dialog").count()).toBe(0);
+  });
+
   test("by keys: said aloud, with the focus kept, and taken back by Escape", async () => {
     const { board: b } = await ada.board("Keys", ["One", "Two"], ["Three"]);
     const page = await ada.open(at(b.id));
@@ -201,6 +230,7 @@ describe("without a connection", () => {
     for (const key of ["Space", "ArrowRight", "Space"]) await page.keyboard.press(key);
     await shows(page, "Doing", "New", "Two");
     await expect.poll(() => pendings(page)).toBe(2);
+    await accessible(page, "edits that wait");
     expect(await cardOf(page, "New").innerText()).toContain("waiting for the network");
     // The server is there again, but not the connection.
     await network.cut("socket");
@@ -240,6 +270,7 @@ describe("without a connection", () => {
     const conflict = cardOf(page, "Ada’s").locator(".conflict");
     await conflict.getByText("Ada changed this while you were away").waitFor();
     expect(await conflict.locator("dd").allTextContents()).toEqual(["Mine again", "Ada’s"]);
+    await accessible(page, "a conflict");
     await page.reload();
     await page.locator(".conflict").nth(1).waitFor();
     await cardOf(page, "Ada’s").getByRole("button", { name: "Keep mine" }).click();
@@ -322,10 +353,13 @@ test("boards are made, renamed and deleted; the first visit invites", async () =
   const zoe = await board.person("Zoe");
   const page = await zoe.open();
   await page.getByRole("heading", { name: "Make your first board" }).waitFor();
+  await accessible(page, "the first visit");
   await page.getByLabel("New board").fill("Garden");
   await page.getByRole("button", { name: "Make it" }).click();
   await page.getByRole("heading", { name: "Garden" }).waitFor();
   await page.getByRole("link", { name: "All boards" }).click();
+  await page.getByRole("link", { name: "Garden" }).waitFor();
+  await accessible(page, "the boards");
   await page.getByRole("button", { name: "More for Garden" }).click();
   await page.getByRole("menuitem", { name: "Rename" }).click();
   await page.getByRole("textbox", { name: "Name" }).fill("Orchard");
@@ -335,4 +369,40 @@ test("boards are made, renamed and deleted; the first visit invites", async () =
   await page.getByRole("menuitem", { name: "Delete" }).click();
   await page.getByRole("button", { name: "Delete it" }).click();
   await page.getByRole("heading", { name: "Make your first board" }).waitFor();
+});
+
+test("axe finds nothing on a board, in whatever opens over it, and where it was", async () => {
+  const { board: b, cards } = await ada.board("Axe", ["One", "Two"], ["Three"]);
+  await ada.share(b.id, eve, "viewer");
+  await ada.call("PATCH", `/api/boards/${b.id}/cards/${cards[0]!.id}`, { text: "Text", color: "red", done: true });
+  const page = await ada.open(at(b.id));
+  await cardOf(page, "Three").waitFor();
+  await accessible(page, "a board");
+  await page.getByRole("button", { name: "Add a list" }).click();
+  await page.getByRole("textbox", { name: "New list" }).waitFor();
+  await accessible(page, "a new list");
+  await page.keyboard.press("Escape");
+  await cardOf(page, "Two").locator(".card-link").focus();
+  await page.keyboard.press("m");
+  await page.getByRole("dialog", { name: "Move “Two”" }).waitFor();
+  await accessible(page, "where to");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
+  await accessible(page, "the help");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog", { name: "Card" }).waitFor();
+  await accessible(page, "a card");
+  await page.keyboard.press("Escape");
+  await cardOf(page, "Two").getByRole("button", { name: "More for Two" }).click();
+  await page.getByRole("menu").waitFor();
+  await accessible(page, "a menu");
+  await page.keyboard.press("Escape");
+  const viewer = await eve.open(at(b.id));
+  await cardOf(viewer, "Three").waitFor();
+  await accessible(viewer, "a viewer's board");
+  await ada.call("DELETE", `/api/boards/${b.id}`);
+  await viewer.getByRole("heading", { name: "“Axe” was deleted" }).waitFor();
+  await accessible(viewer, "a board that was deleted");
 });

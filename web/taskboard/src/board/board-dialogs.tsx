@@ -40,7 +40,7 @@ export function RenameBoard({ board, onClose, onDone = onClose }: Props) {
           if (title.trim()) run(() => http.patch(`/api/boards/${board.id}`, { title: title.trim() }));
         }}
       >
-        <Field label="Name" autoFocus required value={title} onChange={(event) => setTitle(clip(event.target.value, titleBytes))} />
+        <Field label="Name" data-first="" required value={title} onChange={(event) => setTitle(clip(event.target.value, titleBytes))} />
         <Problem>{problem}</Problem>
         <div className="card-form-foot">
           <Button onClick={onClose}>Cancel</Button>
@@ -61,7 +61,7 @@ export function DeleteBoard({ board, onClose, onDone = onClose }: Props) {
       <p>All its lists and cards go with it, for everybody who is on it. There is no way back.</p>
       <Problem>{problem}</Problem>
       <div className="card-form-foot">
-        <Button autoFocus onClick={onClose}>
+        <Button data-first="" onClick={onClose}>
           Cancel
         </Button>
         <Button kind="danger" busy={busy} onClick={() => run(() => http.delete(`/api/boards/${board.id}`))}>
@@ -78,7 +78,7 @@ export function DeleteList({ list, sync, onClose }: { list: List; sync: BoardSyn
     <Dialog title={`Delete “${list.title}”?`} onClose={onClose}>
       <p>Its {sync.cards(list.id).length} cards go with it, for everybody. There is no way back.</p>
       <div className="card-form-foot">
-        <Button autoFocus onClick={onClose}>
+        <Button data-first="" onClick={onClose}>
           Cancel
         </Button>
         <Button

@@ -23,7 +23,7 @@ export function MoveDialog({ card, columns, onClose }: { card: Card; columns: re
       <form className="card-form" onSubmit={(event) => (event.preventDefault(), move())}>
         <div className="field">
           <label htmlFor="move-list">List</label>
-          <select id="move-list" autoFocus value={list} onChange={(event) => (setList(event.target.value), setAt(undefined))}>
+          <select id="move-list" data-first="" value={list} onChange={(event) => (setList(event.target.value), setAt(undefined))}>
             {columns.map(({ list: { id, title } }) => (
               <option key={id} value={id}>
                 {title}

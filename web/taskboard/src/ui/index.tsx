@@ -1,5 +1,5 @@
 // Small parts that all of the page is made of.
-import { useEffect, useId, useRef, type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode } from "react";
+import { useId, useLayoutEffect, useRef, type ButtonHTMLAttributes, type InputHTMLAttributes, type ReactNode } from "react";
 
 /** A button. `kind` is how much it weighs; `busy` shows that it works: it keeps its width, and the focus, and does nothing. */
 export function Button({
@@ -62,13 +62,15 @@ export function Problem({ children }: { children?: ReactNode }) {
   );
 }
 
-/** A modal dialog, by the browser's own element: focus stays in it, Escape closes it. */
+/** A modal dialog, by the browser's own element: focus stays in it, Escape closes it. It begins at what has `data-first`, else at its first button. */
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
+  // While it is in the page: the browser gives the focus back as it closes.
+  useLayoutEffect(() => {
     const dialog = ref.current!;
     if (!dialog.open) dialog.showModal();
+    dialog.querySelector<HTMLElement>("[data-first]")?.focus();
     return () => dialog.close();
   }, []);
   return (
