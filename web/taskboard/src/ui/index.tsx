@@ -121,7 +121,7 @@ export function Icon({ name }: { name: keyof typeof icons }) {
   );
 }
 
-/** A user's initials on a colour that stays the same for an id. */
+/** A user's initials, as a picture, on a colour that stays the same for an id. */
 export function Avatar({ id, name, size = 28 }: { id: string; name?: string | undefined; size?: number }) {
   const label = name || id;
   const initials = label
@@ -131,7 +131,7 @@ export function Avatar({ id, name, size = 28 }: { id: string; name?: string | un
     .join("");
   return (
     <span className="avatar" style={{ "--hue": hue(id), width: size, height: size, fontSize: size * 0.4 } as React.CSSProperties} title={label}>
-      <span aria-hidden="true">{initials}</span>
+      <span aria-hidden="true" data-initials={initials} />
       <span className="sr">{label}</span>
     </span>
   );
