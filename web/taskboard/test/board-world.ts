@@ -136,14 +136,13 @@ export class Tab {
   }
 
   /** The first of the queue goes out. Its ack is on its way, and so is its event. */
-  send(elsewhere = false): void {
+  send(): void {
     const item = this.queue[0];
     if (!this.online || !item || this.acks.length) return;
     const { mark, board: _, ...data } = item.data;
-    let end: () => void;
+    let end = () => {};
     try {
-      const change = this.server.write(me, { event: item.event, data } as Write, item.id);
-      end = () => elsewhere || this.model.acked(mark, change);
+      this.server.write(me, { event: item.event, data } as Write, item.id);
     } catch (error) {
       end = () => this.model.refused(mark, error as Refused);
     }

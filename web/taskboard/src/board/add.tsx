@@ -24,7 +24,7 @@ export function AddLine({ label, onAdd, onClose }: { label: string; onAdd: (titl
         setTitle("");
         input.current!.focus();
       }}
-      onBlur={({ relatedTarget }) => !title.trim() && !form.current!.contains(relatedTarget as Node) && onClose()}
+      onBlur={({ relatedTarget }) => !title.trim() && !form.current?.contains(relatedTarget as Node) && onClose()}
       onKeyDown={(event) => {
         event.stopPropagation();
         if (event.key === "Escape") onClose();

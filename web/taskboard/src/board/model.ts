@@ -10,7 +10,7 @@ export type Op = Write & {
   id?: string;
   /** The revision that has it, once that is known. */
   rev?: number;
-  /** When it had left the queue with its end unknown, as it does where another tab sends it. */
+  /** When it had left the queue before its event came. */
   gone?: number;
   at: number;
 };
@@ -91,12 +91,6 @@ export class Model {
     const rest = [...known.values()];
     const left = rest.filter(({ id }) => id && !there.has(id)).map((op) => ({ gone: this.#clock, ...op }));
     this.ops = [...left, ...waiting, ...rest.filter(({ id }) => !id)];
-    this.#settle();
-  }
-
-  /** A write was acknowledged. */
-  acked(mark: string, { rev }: Change): void {
-    this.ops = this.ops.map((op) => (op.mark === mark ? { ...op, rev } : op));
     this.#settle();
   }
 

@@ -85,13 +85,12 @@ export class BoardSync {
     const mark = newId();
     this.#model.add({ event, data } as Write, mark, Date.now());
     this.#tell();
-    this.#client.socket.emitAck<Change>(event, { board: this.board, mark, ...data }).then(
-      (change) => this.#model.acked(mark, change),
-      (error: HoldfastError) => {
-        // What the queue has kept stays until it says otherwise, as after a timeout.
-        if (!this.#model.ops.find((op) => op.mark === mark)?.id) this.#model.refused(mark, error);
-      },
-    ).then(() => this.#tell());
+    // Nobody waits for an ack, which would be taken back when the page locks and closes the connection. What becomes of
+    // it the room's events tell, or the queue: it keeps it over all of that until it is done, or refused for good.
+    this.#client.socket.emit(event, { board: this.board, mark, ...data }).catch((error: HoldfastError) => {
+      this.#model.refused(mark, error);
+      this.#tell();
+    });
   }
 
   /** A card as it is shown. */
