@@ -1,6 +1,6 @@
 import type { Page } from "playwright-core";
 import { beforeAll, describe, expect, test } from "vitest";
-import { accessible } from "./axe.js";
+import { accessible, violations } from "./axe.js";
 import { networkOf, stage, type Network, type Person } from "./stage.js";
 
 const board = stage();
@@ -369,6 +369,28 @@ test("boards are made, renamed and deleted; the first visit invites", async () =
   await page.getByRole("menuitem", { name: "Delete" }).click();
   await page.getByRole("button", { name: "Delete it" }).click();
   await page.getByRole("heading", { name: "Make your first board" }).waitFor();
+});
+
+test("what somebody else changes flashes, and can be read all the while, also where the theme changes meanwhile", async () => {
+  const { board: b, cards } = await ada.board("Flash", ["One"]);
+  await ada.share(b.id, bob, "editor");
+  const page = await ada.open(at(b.id));
+  await shows(page, "To do", "One");
+  const flashes = () => page.evaluate(() => document.getAnimations().filter((a) => /^flash-/.test((a as CSSAnimation).animationName)).length);
+  for (const [i, [from, to]] of ([["light", "dark"], ["dark", "light"]] as const).entries()) {
+    await page.emulateMedia({ colorScheme: from });
+    await page.waitForFunction((name) => matchMedia(`(prefers-color-scheme: ${name})`).matches, from);
+    // It stands still as it begins.
+    await page.evaluate(() => document.addEventListener("animationstart", ({ target }) => {
+      for (const a of (target as Element).getAnimations()) a.pause(), (a.currentTime = 0);
+    }, { once: true, capture: true }));
+    await bob.call("PATCH", `/api/boards/${b.id}/cards/${cards[0]!.id}`, { title: `Once more ${i}` });
+    await shows(page, "To do", `Once more ${i}`);
+    await expect.poll(flashes).toBe(1);
+    await page.emulateMedia({ colorScheme: to });
+    await page.waitForFunction((name) => matchMedia(`(prefers-color-scheme: ${name})`).matches, to);
+    expect(await violations(page, ["color-contrast"]), `${from}, then ${to}`).toEqual([]);
+  }
 });
 
 test("axe finds nothing on a board, in whatever opens over it, and where it was", async () => {

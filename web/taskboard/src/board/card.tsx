@@ -82,14 +82,14 @@ export const CardItem = memo(function CardItem({ card, pending, conflict, flash,
   );
 });
 
-// Softly, and only for what is not seen for the first time.
+// Softly, and only for what is not seen for the first time. Two names that take
+// turns make it begin anew.
 function useFlash(ref: React.RefObject<HTMLElement | null>, flash: number | undefined): void {
   const last = useRef(flash);
   useEffect(() => {
     if (flash === last.current) return;
     last.current = flash;
-    const colors = getComputedStyle(ref.current!);
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    ref.current!.animate([{ backgroundColor: colors.getPropertyValue("--flash") }, {}], { duration: 1600, easing: "ease-out" });
+    const { dataset } = ref.current!;
+    dataset["flash"] = dataset["flash"] === "a" ? "b" : "a";
   }, [ref, flash]);
 }
