@@ -36,7 +36,11 @@ func (d *Decoder) Event(p Packet) (name string, args Args, err error) {
 	if err != nil {
 		return "", args, err
 	}
-	if string(raw) != d.event {
+	switch {
+	case string(raw) == d.event:
+	case len(raw) > holdfast.MaxEventName: // nobody handles it, and it would be held as long as the connection lasts
+		return string(raw), args, nil
+	default:
 		d.event = string(raw)
 	}
 	return d.event, args, nil
