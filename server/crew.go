@@ -45,9 +45,21 @@ func (c *crew) start(t task) {
 func (c *crew) grow(t task) { c.wg.Go(func() { c.work(t) }) }
 
 func (c *crew) work(t task) {
+	busy := true
+	defer func() {
+		if !busy {
+			return
+		}
+		// A handler has ended the goroutine: another one does what waits behind it.
+		if j, more := t.link.work.next(t.link); more {
+			c.grow(task{t.link, j})
+		}
+	}()
 	var next chan task
 	for more := true; more; t, more = <-next {
+		busy = true
 		t.link.work.run(t.link, t.job)
+		busy = false
 		if next == nil {
 			next = make(chan task, 1)
 		}

@@ -81,28 +81,34 @@ func (q *workQueue) push(l *link, j job) {
 
 // run does a job, and those that come meanwhile.
 func (q *workQueue) run(l *link, j job) {
-	for {
+	for more := true; more; j, more = q.next(l) {
 		l.handle(j)
-		q.mu.Lock()
-		if len(q.jobs) == 0 {
-			q.jobs, q.running = nil, false
-			closed := q.closed
-			q.mu.Unlock()
-			if closed {
-				l.finished()
-			}
-			return
-		}
-		j = q.jobs[0]
-		q.jobs[0] = job{}
-		q.jobs = q.jobs[1:]
-		q.bytes -= j.size()
-		if q.hasSpace != nil {
-			close(q.hasSpace)
-			q.hasSpace = nil
-		}
-		q.mu.Unlock()
 	}
+}
+
+// next takes the job that follows the one that is done. Where there is none the
+// goroutine leaves the queue, and was the last one if the link is gone.
+func (q *workQueue) next(l *link) (j job, more bool) {
+	q.mu.Lock()
+	if len(q.jobs) == 0 {
+		q.jobs, q.running = nil, false
+		closed := q.closed
+		q.mu.Unlock()
+		if closed {
+			l.finished()
+		}
+		return job{}, false
+	}
+	defer q.mu.Unlock()
+	j = q.jobs[0]
+	q.jobs[0] = job{}
+	q.jobs = q.jobs[1:]
+	q.bytes -= j.size()
+	if q.hasSpace != nil {
+		close(q.hasSpace)
+		q.hasSpace = nil
+	}
+	return j, true
 }
 
 // last reports whether nothing waits behind the job that runs.
@@ -125,13 +131,20 @@ func (q *workQueue) finish(l *link) {
 }
 
 // handle does the work of one job. A panic in the application's code, its
-// Authenticator for one, ends the connection and not the process.
+// Authenticator for one, ends the connection and not the process; and so does
+// code that ends its goroutine, such as a test's FailNow: the client would wait
+// for an answer for ever.
 func (l *link) handle(j job) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
 			l.srv.log.Error("connection panicked", "connection", l.id, "panic", panicText(v), "stack", string(debug.Stack()))
 			l.end(holdfast.Internal.New())
+		} else if !returned {
+			l.srv.log.Error("a connection's code ended its goroutine", "connection", l.id)
+			l.end(holdfast.Internal.New())
 		}
 	}()
 	l.proto.handle(l, j)
+	returned = true
 }
