@@ -1,6 +1,6 @@
 # make test installs what it needs and runs every check. CONTRIBUTING.md says more.
 .DEFAULT_GOAL := build
-.PHONY: setup test drill bench build serve
+.PHONY: setup test drill bench peers build serve
 GO ?= go
 
 setup:
@@ -30,6 +30,10 @@ drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in 
 bench: setup
 	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity ./tokens/oauth2tokens
 	cd web && npm run bench --silent
+
+peers: # our server beside others, in one sitting, then ours as it grows: writes bench/RESULTS.md, in half an hour; best on an idle machine
+	$(GO) run ./bench
+	$(GO) run ./bench -growth
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast

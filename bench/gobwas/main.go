@@ -18,13 +18,11 @@ import (
 )
 
 func main() {
-	if err := serve(); err != nil {
-		fmt.Fprintln(os.Stderr, "gobwas:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "gobwas:", serve())
+	os.Exit(1)
 }
 
-// serve serves until the process is ended from outside.
+// serve serves until the process is ended from outside; it returns only errors.
 func serve() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -37,7 +37,7 @@ type room struct{ members []*conn }
 // readBuffer is how much is read at once.
 const readBuffer = 256 << 10
 
-// serve serves until the process is ended from outside.
+// serve serves until the process is ended from outside; it returns only errors.
 func serve() error {
 	runtime.LockOSThread()
 	l := &loop{conns: make(map[int32]*conn), rooms: make(map[string]*room), in: make([]byte, readBuffer)}

@@ -10,8 +10,6 @@ import (
 )
 
 func main() {
-	if err := serve(); err != nil {
-		fmt.Fprintln(os.Stderr, "limit:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "limit:", serve())
+	os.Exit(1)
 }

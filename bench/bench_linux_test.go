@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-dev/holdfast/internal/load"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestQuick runs all scenarios against our server and the limit, both built and
+// started: none fails, and every line of the tables is there.
+func TestQuick(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "RESULTS.md")
+	var stdout, stderr bytes.Buffer
+	if err := run(t.Context(), []string{"-quick", "-only", "holdfast,limit", "-out", out}, &stdout, &stderr); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	for _, f := range figures() {
+		if strings.Count(text, "\n| "+f.what+" |") != 1 {
+			t.Errorf("no line for %s", f.what)
+		}
+	}
+	for _, j := range jobs() {
+		for _, server := range []string{"holdfast", "limit"} {
+			if strings.Count(text, "\n| 1 | "+string(j.scenario)+" | "+server+" |") != 1 {
+				t.Errorf("no run of %s against %s", j.scenario, server)
+			}
+		}
+	}
+	if n := strings.Count(text, "\n| 1 | "); n != 2*len(jobs()) {
+		t.Errorf("%d runs, want %d", n, 2*len(jobs()))
+	}
+	if !strings.HasPrefix(text, "# Results\n") || strings.Count(text, "\n## Peers\n") != 1 || stdout.Len() > 0 {
+		t.Errorf("it prints %q and writes\n%s", &stdout, text)
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+// TestGrowth runs every step of growth in small.
+func TestGrowth(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if err := run(t.Context(), []string{"-quick", "-growth"}, &stdout, &stderr); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	text := stdout.String()
+	for _, step := range growthSteps(true) {
+		if strings.Count(text, "\n| 1 | "+step.key()+" | holdfast |") != 1 {
+			t.Errorf("no run of %s in\n%s", step.key(), text)
+		}
+	}
+	for _, kind := range kinds() {
+		if strings.Count(text, "\n### By "+kind.name+"\n") != 1 {
+			t.Errorf("nothing about %s in\n%s", kind.name, text)
+		}
+	}
+}
+
+// TestFailures has a server that can't be started, and one that is not there:
+// both are in the results, and make the command fail.
+func TestFailures(t *testing.T) {
+	var progress bytes.Buffer
+	st, err := newStage(t.Context(), &progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	broken := []byte("#!/bin/sh\necho 'it is broken' >&2\n")
+	absent := []byte("#!/bin/sh\necho listening on http://127.0.0.1:1\nexec cat\n")
+	for name, script := range map[string][]byte{"broken": broken, "absent": absent} {
+		if err := os.WriteFile(st.program(name), script, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &sitting{stage: st, options: options{rounds: 1, quick: true}, progress: &progress}
+	for _, name := range []string{"broken", "absent"} {
+		if err := s.one(t.Context(), peer{name: name}, load.Echo, "echo", 1, jobs()[4].quick); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.failed(); err == nil || !strings.HasPrefix(err.Error(), "2 of 2 runs failed") {
+		t.Errorf("the sitting ends with %v", err)
+	}
+	text := s.peersSection([]peer{{name: "broken", title: "broken"}}, jobs()[4:])
+	for _, want := range []string{"it is broken", "echo of absent in round 1: holdfast bench: "} {
+		if strings.Count(text, want) != 1 {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	if _, ok := s.median("absent", "echo", (*measured).perUnit); ok {
+		t.Error("there is a median of runs that failed")
+	}
+}
+
+// TestMedian takes that of the runs that are to be counted.
+func TestMedian(t *testing.T) {
+	s := &sitting{}
+	add := func(server, key, failure string, cost float64) {
+		s.runs = append(s.runs, &measured{server: server, key: key, failure: failure, result: &load.Result{Server: &load.Use{PerUnit: cost}}})
+	}
+	add("a", "echo", "", 3)
+	add("a", "echo", "", 1)
+	add("a", "echo", "1 lost", 100)
+	add("a", "rooms", "", 100)
+	add("b", "echo", "", 100)
+	add("a", "echo", "", 0) // less than the system can tell
+	if got, ok := s.median("a", "echo", (*measured).perUnit); got != 2 || !ok {
+		t.Errorf("of two it is %v", got)
+	}
+	add("a", "echo", "", 2.5)
+	if got, ok := s.median("a", "echo", (*measured).perUnit); got != 2.5 || !ok {
+		t.Errorf("of three it is %v", got)
+	}
+}
+
+// TestVerdicts judges figures against goals, by themselves and beside the limit.
+func TestVerdicts(t *testing.T) {
+	s := &sitting{}
+	cost := func(server string, v float64) {
+		s.runs = append(s.runs, &measured{server: server, key: "echo", result: &load.Result{Server: &load.Use{PerUnit: v}}})
+	}
+	f := figures()[3]
+	if got := f.inLimits(s); got != "–" {
+		t.Errorf("without runs: %s", got)
+	}
+	cost(ours, 14)
+	cost(limit, 10)
+	if got := f.inLimits(s); got != "1.40, 1.40: yes" {
+		t.Errorf("at the goal: %s", got)
+	}
+	s.runs = s.runs[:1]
+	cost(limit, 7)
+	if got := f.inLimits(s); got != "2.00, 1.40: no" {
+		t.Errorf("over it: %s", got)
+	}
+	for want, got := range map[string]string{"yes": reached(7, true, 7), "no, 1.50 ×": reached(10.5, true, 7), "–": reached(7, false, 7)} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestSections replaces one and keeps the others.
+func TestSections(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "RESULTS.md")
+	for _, step := range []struct{ title, text string }{
+		{peersTitle, "## Peers\n\nold\n\n### Runs\n"},
+		{growthTitle, "## Growth\n\nold\n"},
+		{peersTitle, "## Peers\n\nnew\n"},
+		{growthTitle, "## Growth\n\nnew\n"},
+	} {
+		if err := writeSection(path, step.title, step.text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(data), resultsHead+"\n## Peers\n\nnew\n\n## Growth\n\nnew\n"; got != want {
+		t.Errorf("it is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestOptions reads flags.
+func TestOptions(t *testing.T) {
+	for args, want := range map[string]struct {
+		rounds, servers, scenarios int
+		file                       bool
+		fault                      string
+	}{
+		"":                                {rounds: 3, servers: 4, scenarios: 5, file: true},
+		"-growth -rounds 2":               {rounds: 2, servers: 4, scenarios: 5, file: true},
+		"-quick":                          {rounds: 1, servers: 4, scenarios: 5},
+		"-quick -out x":                   {rounds: 1, servers: 4, scenarios: 5, file: true},
+		"-only echo":                      {rounds: 3, servers: 4, scenarios: 1},
+		"-only echo,rooms,limit":          {rounds: 3, servers: 1, scenarios: 2},
+		"-only gobwas,socketio -rounds 1": {rounds: 1, servers: 2, scenarios: 5},
+		"-only soak":                      {fault: `"soak" is none of`},
+		"-rounds -1":                      {fault: "can't be negative"},
+		"echo":                            {fault: `"echo" is no flag`},
+	} {
+		var stderr bytes.Buffer
+		o, err := parseOptions(strings.Fields(args), &stderr)
+		var servers []peer
+		var scenarios []job
+		if err == nil {
+			servers, scenarios, err = o.chosen()
+		}
+		if want.fault != "" {
+			if err == nil || !strings.Contains(err.Error(), want.fault) {
+				t.Errorf("%q: %v", args, err)
+			}
+			continue
+		}
+		if err != nil || o.rounds != want.rounds || len(servers) != want.servers || len(scenarios) != want.scenarios || (o.out != "") != want.file {
+			t.Errorf("%q: %+v, %d servers, %d scenarios, %v", args, o, len(servers), len(scenarios), err)
+		}
+	}
+}
