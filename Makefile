@@ -31,9 +31,10 @@ bench: setup
 	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity ./tokens/oauth2tokens
 	cd web && npm run bench --silent
 
-peers: # our server beside others, in one sitting, then ours as it grows: writes bench/RESULTS.md, in half an hour; best on an idle machine
+peers: # our server beside others, in one sitting, then ours as it grows and with too much to do: writes bench/RESULTS.md, in half an hour; best on an idle machine
 	$(GO) run ./bench
 	$(GO) run ./bench -growth
+	$(GO) run ./bench -overload
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast

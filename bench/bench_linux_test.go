@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,14 +15,39 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestQuick runs all scenarios against our server and the limit, both built and
-// started: none fails, and every line of the tables is there.
-func TestQuick(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "RESULTS.md")
-	var stdout, stderr bytes.Buffer
-	if err := run(t.Context(), []string{"-quick", "-only", "holdfast,limit", "-out", out}, &stdout, &stderr); err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
+// TestSittings has the tests that start servers, which are built once.
+func TestSittings(t *testing.T) {
+	st, err := newStage(t.Context(), t.Output())
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer st.close()
+	for name, test := range map[string]func(*testing.T, *stage){
+		"quick": testQuick, "growth": testGrowth, "overload": testOverload, "probes": testProbes, "failures": testFailures,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, st) })
+	}
+}
+
+// perform measures what flags say and returns what is printed.
+func perform(t *testing.T, st *stage, args ...string) string {
+	t.Helper()
+	o, err := parseOptions(args, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout bytes.Buffer
+	if err := st.perform(t.Context(), o, &stdout); err != nil {
+		t.Fatalf("%v\n%s", err, &stdout)
+	}
+	return stdout.String()
+}
+
+// testQuick runs all scenarios against our server and the limit, both built and
+// started: none fails, and every line of the tables is there.
+func testQuick(t *testing.T, st *stage) {
+	out := filepath.Join(t.TempDir(), "RESULTS.md")
+	printed := perform(t, st, "-quick", "-only", "holdfast,limit", "-out", out)
 	data, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
@@ -42,21 +68,17 @@ func TestQuick(t *testing.T) {
 	if n := strings.Count(text, "\n| 1 | "); n != 2*len(jobs()) {
 		t.Errorf("%d runs, want %d", n, 2*len(jobs()))
 	}
-	if !strings.HasPrefix(text, "# Results\n") || strings.Count(text, "\n## Peers\n") != 1 || stdout.Len() > 0 {
-		t.Errorf("it prints %q and writes\n%s", &stdout, text)
+	if !strings.HasPrefix(text, "# Results\n") || strings.Count(text, "\n## Peers\n") != 1 || printed != "" {
+		t.Errorf("it prints %q and writes\n%s", printed, text)
 	}
 	if t.Failed() {
 		t.Log(text)
 	}
 }
 
-// TestGrowth runs every step of growth in small.
-func TestGrowth(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	if err := run(t.Context(), []string{"-quick", "-growth"}, &stdout, &stderr); err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
-	}
-	text := stdout.String()
+// testGrowth runs every step of growth in small.
+func testGrowth(t *testing.T, st *stage) {
+	text := perform(t, st, "-quick", "-growth")
 	for _, step := range growthSteps(true) {
 		if strings.Count(text, "\n| 1 | "+step.key()+" | holdfast |") != 1 {
 			t.Errorf("no run of %s in\n%s", step.key(), text)
@@ -69,15 +91,49 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// TestFailures has a server that can't be started, and one that is not there:
-// both are in the results, and make the command fail.
-func TestFailures(t *testing.T) {
-	var progress bytes.Buffer
-	st, err := newStage(t.Context(), &progress)
+// testOverload runs it in small: nothing is lost, and who asks meanwhile is
+// answered.
+func testOverload(t *testing.T, st *stage) {
+	text := perform(t, st, "-quick", "-overload")
+	for want, n := range map[string]int{"\n| admissions | ": 1, "\n| /healthz | ": 1, "; 0 failed |": 4, " 0 answered:": 0, "none of ": 2, "FAILED": 0} {
+		if strings.Count(text, want) != n {
+			t.Errorf("%q is not there %d times in\n%s", want, n, text)
+		}
+	}
+}
+
+// testProbes asks servers that answer well, and others.
+func testProbes(t *testing.T, st *stage) {
+	server, err := st.start(t.Context(), peers()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.close()
+	defer server.stop()
+	token, err := st.token("somebody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		ask   func(context.Context) error
+		fault string
+	}{
+		"health":            {askHealth(server.url), ""},
+		"admission":         {askAdmission(server.url, token), ""},
+		"no health there":   {askHealth(server.url + "/nowhere"), "404"},
+		"a bad token":       {askAdmission(server.url, "bad"), "refused"},
+		"nobody to admit":   {askAdmission("http://127.0.0.1:1", token), "refused"},
+		"nobody is healthy": {askHealth("http://127.0.0.1:1"), "refused"},
+	} {
+		err := c.ask(t.Context())
+		if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%s: %v, want %q", name, err, c.fault)
+		}
+	}
+}
+
+// testFailures has a server that can't be started, and one that is not there:
+// both are in the results, and make the command fail.
+func testFailures(t *testing.T, st *stage) {
 	broken := []byte("#!/bin/sh\necho 'it is broken' >&2\n")
 	absent := []byte("#!/bin/sh\necho listening on http://127.0.0.1:1\nexec cat\n")
 	for name, script := range map[string][]byte{"broken": broken, "absent": absent} {
@@ -85,9 +141,9 @@ func TestFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := &sitting{stage: st, options: options{rounds: 1, quick: true}, progress: &progress}
+	s := &sitting{stage: st, options: options{rounds: 1, quick: true}}
 	for _, name := range []string{"broken", "absent"} {
-		if err := s.one(t.Context(), peer{name: name}, load.Echo, "echo", 1, jobs()[4].quick); err != nil {
+		if err := s.one(t.Context(), trial{peer: peer{name: name}, scenario: load.Echo, key: "echo", round: 1, flags: jobs()[4].quick}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,6 +246,10 @@ func TestOptions(t *testing.T) {
 		"-only echo,rooms,limit":          {rounds: 3, servers: 1, scenarios: 2},
 		"-only gobwas,socketio -rounds 1": {rounds: 1, servers: 2, scenarios: 5},
 		"-only soak":                      {fault: `"soak" is none of`},
+		"-overload":                       {rounds: 1, servers: 4, scenarios: 5, file: true},
+		"-overload -growth":               {fault: "two runs"},
+		"-growth -only echo":              {fault: "beside other servers"},
+		"-overload -rounds 2":             {fault: "one round"},
 		"-rounds -1":                      {fault: "can't be negative"},
 		"echo":                            {fault: `"echo" is no flag`},
 	} {
@@ -198,7 +258,7 @@ func TestOptions(t *testing.T) {
 		var servers []peer
 		var scenarios []job
 		if err == nil {
-			servers, scenarios, err = o.chosen()
+			servers, scenarios = o.chosen()
 		}
 		if want.fault != "" {
 			if err == nil || !strings.Contains(err.Error(), want.fault) {

@@ -25,6 +25,7 @@ func (s step) key() string { return fmt.Sprintf("%s %d", s.what, s.at) }
 func kinds() []struct{ name, how string } {
 	return []struct{ name, how string }{
 		{"connections", "connect, 4,000 a second, which is below the limit of all addresses: µs an admission, KB a connection"},
+		{"echoing connections", "echo, 200 in flight: µs a round trip"},
 		{"rooms", "rooms of one member, 64 in flight: µs a delivery, of which each is a publish and its ack as well"},
 		{"members", "fan-out, one room, 128 B, 16 in flight: µs a delivery"},
 		{"bytes", "fan-out, one room of 100, 4 in flight: µs a delivery"},
@@ -42,12 +43,14 @@ func growthSteps(quick bool) (list []step) {
 	if quick {
 		brief := []string{"--warm-up", "100ms", "--duration", "300ms"}
 		add("connections", load.Connect, []int{20, 50}, "--connections", "--rate", "4000", "--settle", "100ms")
+		add("echoing connections", load.Echo, []int{20, 50}, "--connections", append(brief, "--window", "20")...)
 		add("rooms", load.Rooms, []int{1, 20}, "--rooms", append(brief, "--members", "1")...)
 		add("members", load.Fanout, []int{10, 20}, "--members", brief...)
 		add("bytes", load.Fanout, []int{64, 65_536}, "--size", append(brief, "--members", "5", "--window", "4")...)
 		return list
 	}
 	add("connections", load.Connect, []int{1000, 5000, 10_000, 15_000}, "--connections", "--rate", "4000")
+	add("echoing connections", load.Echo, []int{1000, 5000, 10_000, 15_000}, "--connections", "--window", "200")
 	add("rooms", load.Rooms, []int{1, 100, 10_000}, "--rooms", "--members", "1")
 	add("members", load.Fanout, []int{10, 1000, 10_000}, "--members")
 	add("bytes", load.Fanout, []int{64, 1024, 65_536}, "--size", "--members", "100", "--window", "4")
@@ -59,7 +62,7 @@ func (s *sitting) growth(ctx context.Context) error {
 	s.began = time.Now().UTC()
 	for round := range s.options.rounds {
 		for _, step := range growthSteps(s.options.quick) {
-			if err := s.one(ctx, peers()[0], step.scenario, step.key(), round+1, step.flags); err != nil {
+			if err := s.one(ctx, trial{peer: peers()[0], scenario: step.scenario, key: step.key(), round: round + 1, flags: step.flags}); err != nil {
 				return err
 			}
 		}

@@ -38,11 +38,11 @@ func main() {
 
 // options are the flags.
 type options struct {
-	quick, growth bool
-	rounds        int
-	only          []string
-	out           string
-	command       string // as it was called, for the record
+	quick, growth, overload bool
+	rounds                  int
+	only                    []string
+	out                     string
+	command                 string // as it was called, for the record
 }
 
 // run is the program.
@@ -51,22 +51,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	servers, scenarios, err := o.chosen()
-	if err != nil {
-		return err
-	}
 	st, err := newStage(ctx, stderr)
 	if err != nil {
 		return err
 	}
 	defer st.close()
-	sit := &sitting{stage: st, options: o, progress: stderr}
-	var text string
-	var title string
-	if o.growth {
+	return st.perform(ctx, o, stdout)
+}
+
+// perform measures what the options say, and writes or prints the section.
+func (st *stage) perform(ctx context.Context, o options, stdout io.Writer) (err error) {
+	sit := &sitting{stage: st, options: o}
+	var title, text string
+	switch {
+	case o.growth:
 		title, err = growthTitle, sit.growth(ctx)
 		text = sit.growthSection()
-	} else {
+	case o.overload:
+		title = overloadTitle
+		text, err = sit.overload(ctx)
+	default:
+		servers, scenarios := o.chosen()
 		title, err = peersTitle, sit.peers(ctx, servers, scenarios)
 		text = sit.peersSection(servers, scenarios)
 	}
@@ -87,6 +92,7 @@ func parseOptions(args []string, stderr io.Writer) (o options, err error) {
 	flags.SetOutput(stderr)
 	flags.BoolVar(&o.quick, "quick", false, "small and short, to see that it works; prints, and writes no file without -out")
 	flags.BoolVar(&o.growth, "growth", false, "our server alone, with more connections, rooms, members and bytes")
+	flags.BoolVar(&o.overload, "overload", false, "our server alone, offered three times what it can deliver for a minute, and once a third of it")
 	flags.IntVar(&o.rounds, "rounds", 0, "how often everything is measured; medians are taken (default 3, quick 1)")
 	only := flags.String("only", "", "these `names` alone, with commas: scenarios ("+names(scenarioNames())+") and servers ("+names(serverNames())+")")
 	flags.StringVar(&o.out, "out", "", "the `file` whose section is replaced (default bench/RESULTS.md; with -quick or -only none)")
@@ -99,10 +105,21 @@ func parseOptions(args []string, stderr io.Writer) (o options, err error) {
 	if *only != "" {
 		o.only = strings.Split(*only, ",")
 	}
+	for _, name := range o.only {
+		if !slices.Contains(serverNames(), name) && !slices.Contains(scenarioNames(), name) {
+			return o, fmt.Errorf("-only: %q is none of %s, %s", name, names(serverNames()), names(scenarioNames()))
+		}
+	}
 	switch {
 	case o.rounds < 0:
 		return o, errors.New("-rounds can't be negative")
-	case o.rounds == 0 && o.quick:
+	case o.growth && o.overload:
+		return o, errors.New("-growth and -overload are two runs")
+	case (o.growth || o.overload) && *only != "":
+		return o, errors.New("-only is for the run beside other servers")
+	case o.overload && o.rounds > 1:
+		return o, errors.New("-overload has one round")
+	case o.rounds == 0 && (o.quick || o.overload):
 		o.rounds = 1
 	case o.rounds == 0:
 		o.rounds = 3
@@ -120,12 +137,7 @@ func parseOptions(args []string, stderr io.Writer) (o options, err error) {
 
 // chosen are the servers and scenarios that -only leaves: all where it names
 // none of a kind.
-func (o *options) chosen() (servers []peer, scenarios []job, err error) {
-	for _, name := range o.only {
-		if !slices.Contains(serverNames(), name) && !slices.Contains(scenarioNames(), name) {
-			return nil, nil, fmt.Errorf("-only: %q is none of %s, %s", name, names(serverNames()), names(scenarioNames()))
-		}
-	}
+func (o *options) chosen() (servers []peer, scenarios []job) {
 	for _, p := range peers() {
 		if o.wants(p.name, serverNames()) {
 			servers = append(servers, p)
@@ -136,7 +148,7 @@ func (o *options) chosen() (servers []peer, scenarios []job, err error) {
 			scenarios = append(scenarios, j)
 		}
 	}
-	return servers, scenarios, nil
+	return servers, scenarios
 }
 
 // wants reports whether -only leaves a name of a kind.

@@ -12,7 +12,7 @@ import (
 )
 
 // Titles of the sections of RESULTS.md; each is written by a run of its own.
-const peersTitle, growthTitle = "Peers", "Growth"
+const peersTitle, growthTitle, overloadTitle = "Peers", "Growth", "Overload"
 
 // resultsHead begins RESULTS.md.
 const resultsHead = `# Results
@@ -83,8 +83,11 @@ func (s *sitting) described(key string) string {
 func (s *sitting) writeHead(b *strings.Builder, title string) {
 	machine := load.ThisMachine()
 	fmt.Fprintf(b, "## %s\n\n`%s`, %s, %v. ", title, s.options.command, s.began.Format("2006-01-02 15:04 MST"), s.ended.Sub(s.began).Round(time.Second))
-	fmt.Fprintf(b, "%d processors (%s), %s, %s. ", machine.CPUs, machine.Model, machine.System, machine.Go)
-	fmt.Fprintf(b, "Medians of %d.\n", s.options.rounds)
+	fmt.Fprintf(b, "%d processors (%s), %s, %s.", machine.CPUs, machine.Model, machine.System, machine.Go)
+	if s.options.rounds > 1 {
+		fmt.Fprintf(b, " Medians of %d.", s.options.rounds)
+	}
+	b.WriteString("\n")
 	if s.options.quick {
 		b.WriteString("\n**Quick**: far too small and short to say anything but that it works.\n")
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/load"
@@ -21,9 +21,8 @@ import (
 
 // sitting is everything that is measured in one go.
 type sitting struct {
-	stage    *stage
-	options  options
-	progress io.Writer
+	stage   *stage
+	options options
 
 	began, ended time.Time
 	runs         []*measured
@@ -59,7 +58,7 @@ func (s *sitting) peers(ctx context.Context, servers []peer, scenarios []job) er
 				if s.options.quick {
 					flags = j.quick
 				}
-				if err := s.one(ctx, p, j.scenario, string(j.scenario), round+1, flags); err != nil {
+				if err := s.one(ctx, trial{peer: p, scenario: j.scenario, key: string(j.scenario), round: round + 1, flags: flags}); err != nil {
 					return err
 				}
 			}
@@ -69,19 +68,33 @@ func (s *sitting) peers(ctx context.Context, servers []peer, scenarios []job) er
 	return nil
 }
 
+// trial is what one run does.
+type trial struct {
+	peer     peer
+	scenario load.Scenario
+	key      string // see measured
+	round    int
+	flags    []string // of "holdfast bench"
+	env      []string // more of it for the server
+	// during runs beside the load, until its context ends; nil: nothing.
+	during func(ctx context.Context, url string)
+}
+
 // one starts a server, loads it and notes what came of it. An error is only
 // that the sitting was ended.
-func (s *sitting) one(ctx context.Context, p peer, scenario load.Scenario, key string, round int, flags []string) error {
-	m := &measured{server: p.name, key: key, round: round, load: loadAverage()}
+func (s *sitting) one(ctx context.Context, t trial) error {
+	m := &measured{server: t.peer.name, key: t.key, round: t.round, load: loadAverage()}
 	s.runs = append(s.runs, m)
+	defer func() {
+		fmt.Fprintf(s.stage.progress, "round %d  %-18s %-9s load %-6s others %.1f  %s\n", m.round, m.key, m.server, m.load, m.others, m.line())
+	}()
 	before, from := machineBusy(), time.Now()
-	server, err := s.stage.start(ctx, p)
+	server, err := s.stage.start(ctx, t.peer, t.env...)
 	if err != nil {
 		m.failure = err.Error()
-		fmt.Fprintf(s.progress, "round %d  %-18s %-9s %s\n", round, key, p.name, m.line())
 		return ctx.Err()
 	}
-	result, own, err := s.stage.load(ctx, server.url, scenario, flags)
+	result, own, err := s.stage.beside(ctx, server.url, t)
 	own += server.stop()
 	if before > 0 {
 		m.others = max(0, (machineBusy()-before-own).Seconds()/time.Since(from).Seconds())
@@ -93,8 +106,19 @@ func (s *sitting) one(ctx context.Context, p peer, scenario load.Scenario, key s
 	case result.Faults.Total() > 0:
 		m.failure = fmt.Sprintf("%s: %s", &result.Faults, strings.Join(result.Faults.First, "; "))
 	}
-	fmt.Fprintf(s.progress, "round %d  %-18s %-9s load %-6s others %.1f  %s\n", round, key, p.name, m.load, m.others, m.line())
 	return ctx.Err()
+}
+
+// beside loads a server, and does beside it what the trial wants.
+func (s *stage) beside(ctx context.Context, url string, t trial) (*load.Result, time.Duration, error) {
+	if t.during != nil {
+		during, stop := context.WithCancel(ctx)
+		var done sync.WaitGroup
+		done.Go(func() { t.during(during, url) })
+		defer done.Wait()
+		defer stop()
+	}
+	return s.load(ctx, url, t.scenario, t.flags)
 }
 
 // line says in short what came of a run.

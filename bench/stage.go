@@ -192,8 +192,9 @@ type running struct {
 // startTimeout is how long a server may take until it listens.
 const startTimeout = 30 * time.Second
 
-// start starts a server, which then is to be stopped.
-func (s *stage) start(ctx context.Context, p peer) (*running, error) {
+// start starts a server, which then is to be stopped. env is added to its
+// environment.
+func (s *stage) start(ctx context.Context, p peer, env ...string) (*running, error) {
 	var cmd *exec.Cmd
 	switch p.name {
 	case ours:
@@ -204,7 +205,7 @@ func (s *stage) start(ctx context.Context, p peer) (*running, error) {
 	default:
 		cmd = exec.CommandContext(ctx, s.program(p.name))
 	}
-	cmd.Dir, cmd.Env = s.root, environ()
+	cmd.Dir, cmd.Env = s.root, append(environ(), env...)
 	return s.begin(cmd, p.name)
 }
 

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"github.com/holdfast-dev/holdfast/auth"
+)
+
+// probe asks a server something again and again, and notes how long the answers
+// take. One goroutine uses it.
+type probe struct {
+	ask   func(ctx context.Context) error
+	took  []time.Duration
+	fails int
+	first error // of those that failed
+}
+
+// Times of a probe.
+const (
+	askEvery   = 100 * time.Millisecond
+	askTimeout = 10 * time.Second
+)
+
+// run asks until ctx ends. What is being asked then is not counted.
+func (p *probe) run(ctx context.Context) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		one, cancel := context.WithTimeout(ctx, askTimeout)
+		from := time.Now()
+		err := p.ask(one)
+		took := time.Since(from)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			p.fails++
+			if p.first == nil {
+				p.first = err
+			}
+			continue
+		}
+		p.took = append(p.took, took)
+	}
+}
+
+// percentile is that of the answers' times, 0 to 1.
+func (p *probe) percentile(at float64) string {
+	if len(p.took) == 0 {
+		return "–"
+	}
+	sorted := slices.Sorted(slices.Values(p.took))
+	return millis(float64(sorted[int(at*float64(len(sorted)-1))]))
+}
+
+// String is the answers in a cell of a table.
+func (p *probe) String() string {
+	text := fmt.Sprintf("%d answered: p50 %s, p99 %s, max %s; %d failed", len(p.took), p.percentile(0.5), p.percentile(0.99), p.percentile(1), p.fails)
+	if p.first != nil {
+		text += fmt.Sprintf(" (%v)", p.first)
+	}
+	return text
+}
+
+// askHealth asks for /healthz.
+func askHealth(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/healthz", nil)
+		if err != nil {
+			return err
+		}
+		request.Close = true // a new connection each time, as others' checks have
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+			return err
+		}
+		if answer.StatusCode != http.StatusOK {
+			return errors.New(answer.Status)
+		}
+		return nil
+	}
+}
+
+// askAdmission connects with the token and disconnects when it is admitted.
+func askAdmission(url, token string) func(context.Context) error {
+	hello, _ := json.Marshal(map[string]string{"token": token}) // of text it can't fail
+	return func(ctx context.Context) (err error) {
+		conn, early, _, err := ws.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/socket.io/?EIO=4&transport=websocket")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, conn.Close()) }()
+		if deadline, ok := ctx.Deadline(); ok {
+			if err := conn.SetDeadline(deadline); err != nil {
+				return err
+			}
+		}
+		defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })() // ends what waits
+		var from io.ReadWriter = conn
+		if early != nil { // came with the answer to the upgrade
+			defer ws.PutReader(early)
+			from = struct {
+				io.Reader
+				io.Writer
+			}{early, conn}
+		}
+		if _, err := wsutil.ReadServerText(from); err != nil { // the handshake
+			return err
+		}
+		if err := wsutil.WriteClientText(conn, append([]byte("40"), hello...)); err != nil {
+			return err
+		}
+		for {
+			text, err := wsutil.ReadServerText(from)
+			switch {
+			case err != nil:
+				return err
+			case strings.HasPrefix(string(text), "40"):
+				return nil
+			case strings.HasPrefix(string(text), "44"):
+				return fmt.Errorf("refused: %s", text)
+			}
+		}
+	}
+}
+
+// token is one that our server takes.
+func (s *stage) token(user string) (string, error) {
+	secret, err := os.ReadFile(s.secret())
+	if err != nil {
+		return "", err
+	}
+	return auth.Mint(auth.SigningKey{Secret: secret}, auth.Claims{User: user, Expires: time.Now().Add(12 * time.Hour)})
+}
