@@ -181,8 +181,7 @@ func (c *Conn) tryWrite(s *socket, a *attempt) {
 		if !shared {
 			rest = bytes.Clone(rest)
 		}
-		c.host.wg.Add(1)
-		go c.writeRest(s, rest, closing)
+		c.leaveRest(s, rest, closing)
 		return
 	}
 	if !c.written(s, err, closing) {
@@ -194,6 +193,20 @@ func (c *Conn) tryWrite(s *socket, a *attempt) {
 	if c.pongDue || c.pingDue || c.state == stateClosing && !c.closeSent || c.queue.Len() > 0 {
 		c.kick()
 	}
+}
+
+// leaveRest has a goroutine write the rest. Of a session that is gone there is
+// nothing to write, and the host, which counts goroutines, may have ended: who
+// sends need not be counted by it.
+func (c *Conn) leaveRest(s *socket, rest []byte, closing bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == stateClosed {
+		c.writing = false
+		return
+	}
+	c.host.wg.Add(1)
+	go c.writeRest(s, rest, closing)
 }
 
 // writeRest writes what the socket did not take at once, and then as write.
