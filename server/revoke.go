@@ -148,31 +148,45 @@ type Reloader interface {
 }
 
 // stale gives the connection staleGrace for a refresh, and the rights that
-// are known already at once. id is the identity that is out of date.
+// are known already at once. id is the identity that is out of date. Where that
+// was replaced meanwhile by what another change has found, which may be from
+// before this one, it asks again; each time somebody else got on.
 func (l *link) stale(ctx context.Context, id *holdfast.Identity) {
-	fresh := id
-	if r, ok := l.srv.cfg.Authenticator.(Reloader); ok {
-		known, err := reload(ctx, r, id)
-		if err != nil {
-			l.srv.log.Warn("permissions could not be reloaded", "connection", l.id, "err", err)
-		} else {
-			fresh = known
+	for {
+		fresh := id
+		if r, ok := l.srv.cfg.Authenticator.(Reloader); ok {
+			known, err := reload(ctx, r, id)
+			if err != nil {
+				l.srv.log.Warn("permissions could not be reloaded", "connection", l.id, "err", err)
+			} else {
+				fresh = known
+			}
 		}
+		if l.outdate(id, fresh) {
+			return
+		}
+		l.mu.Lock()
+		now := l.identity
+		l.mu.Unlock()
+		if err := l.srv.ledger.check(now); err == nil || err.Code != holdfast.PermissionVersionStale {
+			return
+		}
+		id = now
 	}
-	l.outdate(id, fresh)
 }
 
 // outdate gives the connection the rights of fresh and asks for a refresh of
-// old, unless one was quicker: whoever puts an identity in place looks it up in
-// the ledger afterwards. As with warn, what is said comes before the answer to
-// a later refresh.
-func (l *link) outdate(old, fresh *holdfast.Identity) {
+// old, unless somebody was quicker: then it is false. A connection that has
+// ended needs nothing. As with warn, what is said comes before the answer to a
+// later refresh.
+func (l *link) outdate(old, fresh *holdfast.Identity) bool {
 	l.swap.Lock()
 	defer l.swap.Unlock()
 	l.mu.Lock()
 	if l.ended || l.identity != old {
+		ended := l.ended
 		l.mu.Unlock()
-		return
+		return ended
 	}
 	l.identity = fresh
 	l.life.shorten(l, time.Now().Add(staleGrace), holdfast.PermissionVersionStale)
@@ -185,6 +199,7 @@ func (l *link) outdate(old, fresh *holdfast.Identity) {
 	for _, c := range conns {
 		c.notify(n)
 	}
+	return true
 }
 
 // reload asks r, whose panic must not end the process.
