@@ -35,6 +35,8 @@ export interface Conflict {
 export interface Notice {
   id: string;
   text: string;
+  /** What the user has written, which is nowhere else any more. */
+  lost?: string;
 }
 
 export interface Refusal {
@@ -154,7 +156,10 @@ export class Model {
       const before = this.conflicts.find(({ card }) => card === write.data.card);
       const merged = { card: write.data.card, ids: [...(before?.ids ?? []), id], mine: { ...before?.mine, ...mine } };
       this.conflicts = [...this.conflicts.filter((other) => other !== before), merged];
-    } else this.notices = [...this.notices, { id, text: this.#words(write, code, message) }];
+    } else {
+      const lost = lostText(write);
+      this.notices = [...this.notices, { id, text: this.#words(write, code, message), ...(lost && { lost }) }];
+    }
   }
 
   /** A conflict is settled by the user, who has chosen. */
@@ -217,7 +222,7 @@ export class Model {
     if (over.length) this.ops = this.ops.filter((op) => !over.includes(op));
     const open = this.conflicts.filter(({ ids, card, mine }) => {
       const theirs = base.cards.get(card);
-      if (!theirs) this.notices = [...this.notices, { id: ids[0]!, text: `“${mine.title ?? mine.text}” was not kept: its card was deleted.` }];
+      if (!theirs) this.notices = [...this.notices, { id: ids[0]!, text: "What you wrote was not kept: its card was deleted.", lost: written(mine) }];
       return theirs && ((mine.title ?? theirs.title) !== theirs.title || (mine.text ?? theirs.text) !== theirs.text);
     });
     if (open.length < this.conflicts.length) this.conflicts = open;
@@ -233,3 +238,8 @@ export class Model {
     return `Your change to ${what} was not kept. ${message}.`;
   }
 }
+
+const written = ({ title, text }: Seen): string => [title, text].filter(Boolean).join("\n");
+
+// Of an edit, or of a card that was never made.
+const lostText = (write: Write): string => (write.event === "card:update" || write.event === "card:create" ? written(write.data) : "");

@@ -18,10 +18,13 @@ export function Toasts({ toast, notices, onEnd, onRead }: {
   }, [toast, held, onEnd]);
   return (
     <div className="toasts" role="status" onMouseEnter={() => hold(true)} onMouseLeave={() => hold(false)} onFocus={() => hold(true)} onBlur={() => hold(false)}>
-      {notices.slice(0, 3).map(({ id, text }) => (
+      {notices.slice(0, 3).map(({ id, text, lost }) => (
         <div key={id} className="toast">
           <Icon name="warn" />
-          <span>{text}</span>
+          <span>
+            {text}
+            {lost && <q className="toast-lost" dir="auto">{lost}</q>}
+          </span>
           <Button kind="quiet" aria-label="Close" onClick={() => onRead(id)}>
             <Icon name="close" />
           </Button>
