@@ -24,7 +24,7 @@ export function BoardHead({ board, people, onHelp }: { board: Board; people: Rea
       <a className="button quiet back" href={href({ at: "boards" })} aria-label="All boards">
         <Icon name="back" />
       </a>
-      <h1>{board.title}</h1>
+      <h1 dir="auto">{board.title}</h1>
       {!edit && <span className="badge">View only</span>}
       <div className="board-head-end">
         {people}

@@ -34,7 +34,7 @@ export function Boards() {
           <ul className="board-grid" aria-busy={!boards && !error}>
             {boards?.map((board) => (
               <li key={board.id} className="board-card">
-                <a href={href({ at: "board", board: board.id })}>{board.title}</a>
+                <a dir="auto" href={href({ at: "board", board: board.id })}>{board.title}</a>
                 <p className="hint">
                   <span className="badge" data-role={board.role}>
                     {board.role}

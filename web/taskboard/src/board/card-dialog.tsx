@@ -29,7 +29,7 @@ function Reader({ card, list }: { card: Card; list: string }) {
         In {list}
         {card.done && ", done"}
       </p>
-      {card.text ? <p className="card-text">{card.text}</p> : <p className="hint">This card has no text.</p>}
+      {card.text ? <p className="card-text" dir="auto">{card.text}</p> : <p className="hint">This card has no text.</p>}
     </div>
   );
 }
@@ -86,6 +86,7 @@ function Editor({ card, list, onClose }: { card: Card; list: string; onClose: ()
         <label htmlFor="card-text">Text</label>
         <textarea
           id="card-text"
+          dir="auto"
           ref={area}
           rows={4}
           value={draft.text}

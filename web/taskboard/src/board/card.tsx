@@ -46,6 +46,7 @@ export const CardItem = memo(function CardItem({ card, pending, conflict, flash,
       )}
       <a
         className="card-link"
+        dir="auto"
         draggable={false}
         tabIndex={tab}
         href={href({ at: "board", board: sync.board, card: card.id })}

@@ -34,8 +34,8 @@ function Version({ label, title, text }: { label: string; title: string | undefi
     <div>
       <dt>{label}</dt>
       <dd>
-        {title !== undefined && <strong>{title}</strong>}
-        {text !== undefined && <span>{text || "(no text)"}</span>}
+        {title !== undefined && <strong dir="auto">{title}</strong>}
+        {text !== undefined && <span dir="auto">{text || "(no text)"}</span>}
       </dd>
     </div>
   );
