@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { Button, Icon } from "../ui/index.js";
 import { clip, titleBytes } from "./clip.js";
 import { useBoardUi } from "./context.js";
@@ -13,6 +14,12 @@ export function AddLine({ label, onAdd, onClose }: { label: string; onAdd: (titl
     input.current!.focus();
     form.current!.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, []);
+  // The button that opened it is back in its place then.
+  const close = () => {
+    const place = form.current!.parentElement!;
+    flushSync(onClose);
+    place.querySelector<HTMLElement>(".add")?.focus();
+  };
   return (
     <form
       ref={form}
@@ -27,12 +34,13 @@ export function AddLine({ label, onAdd, onClose }: { label: string; onAdd: (titl
       onBlur={({ relatedTarget }) => !title.trim() && !form.current?.contains(relatedTarget as Node) && onClose()}
       onKeyDown={(event) => {
         event.stopPropagation();
-        if (event.key === "Escape") onClose();
+        if (event.key === "Escape") close();
       }}
     >
       <input
         ref={input}
         aria-label={label}
+        dir="auto"
         placeholder="Title, then Enter"
         value={title}
         enterKeyHint="done"
@@ -45,7 +53,7 @@ export function AddLine({ label, onAdd, onClose }: { label: string; onAdd: (titl
         <Button kind="primary" type="submit">
           Add
         </Button>
-        <Button kind="quiet" aria-label="Close" onClick={onClose}>
+        <Button kind="quiet" aria-label="Close" onClick={close}>
           <Icon name="close" />
         </Button>
       </div>

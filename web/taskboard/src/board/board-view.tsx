@@ -70,6 +70,15 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
     return ui;
   }, [sync, edit]);
 
+  // Who may only look now has nothing open to change it with.
+  useEffect(() => {
+    if (edit) return;
+    setMenu(undefined);
+    for (const end of [setMoving, addTo, rename]) end(undefined);
+    setEnding(undefined);
+    setAddingList(false);
+  }, [edit]);
+
   const now = useRef(ui);
   now.current = ui;
   useEffect(() => {
@@ -82,6 +91,10 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
   useFocusKept(area, shown);
   useTitle(board.title);
 
+  // A card that was opened from the board is left by the way back, so that this doesn't lead to it again.
+  const from = useRef(false);
+  if (!open) from.current = true;
+  const closeCard = useCallback(() => (from.current ? history.back() : go({ at: "board", board: board.id }, true)), [board.id]);
   const opened = open ? columns.flatMap(({ cards, list }) => cards.filter(({ id }) => id === open).map((card) => ({ card, list })))[0] : undefined;
   useEffect(() => {
     if (open && !opened) go({ at: "board", board: board.id }, true); // it was deleted
@@ -140,7 +153,7 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
         <p className="sr" ref={said} role="status" aria-live="assertive" />
         {menu && <PopMenu {...menu} onClose={closeMenu} />}
         {opened && (
-          <CardDialog key={opened.card.id} card={opened.card} list={opened.list.title} conflict={conflicts.get(opened.card.id)} onClose={() => go({ at: "board", board: board.id })} />
+          <CardDialog key={opened.card.id} card={opened.card} list={opened.list.title} conflict={conflicts.get(opened.card.id)} onClose={closeCard} />
         )}
         {moved && <MoveDialog card={moved} columns={columns} onClose={() => setMoving(undefined)} />}
         {ending && <DeleteList list={ending} sync={sync} onClose={() => setEnding(undefined)} />}

@@ -1,4 +1,5 @@
 import { memo, useEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { Icon } from "../ui/index.js";
 import { AddLine } from "./add.js";
 import { CardItem } from "./card.js";
@@ -30,7 +31,7 @@ export const ColumnView = memo(function ColumnView({ column: { list, cards }, pe
         {renaming ? (
           <Rename id={list.id} title={list.title} />
         ) : (
-          <h2 id={titleId}>{list.title}</h2>
+          <h2 id={titleId} dir="auto">{list.title}</h2>
         )}
         <span className="count" aria-label={`${cards.length} ${cards.length === 1 ? "card" : "cards"}`}>
           {cards.length}
@@ -113,13 +114,18 @@ function Rename({ id, title }: { id: string; title: string }) {
         autoFocus
         aria-label={`Name of the list ${title}`}
         id={`list-${id}`}
+        dir="auto"
         value={draft}
         onChange={(event) => setDraft(clip(event.target.value, titleBytes))}
         onBlur={() => end(true)}
         onKeyDown={(event) => {
           event.stopPropagation();
-          if (event.key === "Enter") end(true);
-          if (event.key === "Escape") end(false);
+          // Enter also ends the writing of a sign of many keys.
+          if ((event.key !== "Enter" || event.nativeEvent.isComposing) && event.key !== "Escape") return;
+          event.preventDefault(); // the button that has the focus then is not pressed by it
+          const head = input.current!.closest("header")!;
+          flushSync(() => end(event.key === "Enter"));
+          head.querySelector<HTMLElement>("[aria-haspopup=menu]")?.focus();
         }}
       />
     </h2>

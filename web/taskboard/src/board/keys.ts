@@ -101,12 +101,13 @@ export function enableKeys({ board, line, ui, drop, move, help }: KeyHost): () =
     const id = element.dataset["card"]!;
     const link = (event.target as HTMLElement).matches(".card-link");
     const { sync, edit, remove } = ui();
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // with Caps Lock, too
     if (walk(event.key, element)) return true;
     const card = sync.card(id);
     if (!edit || !card) return false;
     if (event.key === " " && link) pickUp({ kind: "card", id }, element);
-    else if (event.key === "d") sync.write("card:update", { card: id, done: !card.done });
-    else if (event.key === "m") move(id);
+    else if (key === "d") sync.write("card:update", { card: id, done: !card.done });
+    else if (key === "m") move(id);
     else if (event.key === "Delete") remove(card);
     else return false;
     return true;
@@ -122,7 +123,7 @@ export function enableKeys({ board, line, ui, drop, move, help }: KeyHost): () =
     }
     if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog, [role=menu]")) return false;
     if (event.key === "?") return help(), true;
-    if (event.key === "n" && ui().edit) {
+    if (/^n$/i.test(event.key) && ui().edit) {
       ui().addTo((target.closest<HTMLElement>("[data-list]") ?? columnsOf(board)[0])?.dataset["list"]);
       return true;
     }

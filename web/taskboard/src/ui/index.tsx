@@ -38,7 +38,7 @@ export function Field({
   return (
     <div className="field">
       <label htmlFor={id}>{label}</label>
-      <input {...rest} id={id} aria-invalid={error ? true : undefined} aria-describedby={about || undefined} />
+      <input dir="auto" {...rest} id={id} aria-invalid={error ? true : undefined} aria-describedby={about || undefined} />
       {hint && (
         <p className="hint" id={`${id}-hint`}>
           {hint}
@@ -66,6 +66,7 @@ export function Problem({ children }: { children?: ReactNode }) {
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
+  const pressed = useRef(false); // beside it; a text may be marked from within to there
   // While it is in the page: the browser gives the focus back as it closes.
   useLayoutEffect(() => {
     const dialog = ref.current!;
@@ -79,11 +80,12 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
       className="dialog"
       aria-labelledby={id}
       onCancel={(event) => (event.preventDefault(), onClose())}
-      onClick={(event) => event.target === ref.current && onClose()}
+      onPointerDown={(event) => (pressed.current = event.target === ref.current)}
+      onClick={(event) => pressed.current && event.target === ref.current && onClose()}
     >
       <div className="dialog-body">
         <div className="dialog-head">
-          <h2 id={id}>{title}</h2>
+          <h2 id={id} dir="auto">{title}</h2>
           <Button kind="quiet" aria-label="Close" onClick={onClose}>
             <Icon name="close" />
           </Button>

@@ -1,0 +1,131 @@
+// What a first-time user, somebody without a mouse and somebody with bad luck meet.
+import type { Page } from "playwright-core";
+import { beforeAll, expect, test } from "vitest";
+import { stage, type Person } from "./stage.js";
+
+const board = stage();
+let ada: Person;
+let bob: Person;
+
+beforeAll(async () => {
+  [ada, bob] = [await board.person("Ada"), await board.person("Bob")];
+});
+
+const link = (page: Page, title: string) => page.locator(`.card-link:text-is("${title}")`);
+
+/** The name of what has the focus. */
+const focus = (page: Page) =>
+  page.evaluate(() => {
+    const element = document.activeElement!;
+    return element === document.body ? "nothing" : (element.getAttribute("aria-label") ?? element.textContent);
+  });
+
+const focused = (page: Page, name: string) => expect.poll(() => focus(page), { interval: 20 }).toContain(name);
+
+const role = (of: string, who: Person, role: string) => ada.call("PATCH", `/api/boards/${of}/members/${who.id}`, { role });
+
+test("a line that is closed by its keys gives the focus back", async () => {
+  const { board: b } = await ada.board("Lines", ["One"]);
+  const page = await ada.open(`#/b/${b.id}`);
+  await link(page, "One").focus();
+  await page.keyboard.press("n");
+  await page.getByLabel("New card in To do").waitFor();
+  await page.keyboard.press("Escape");
+  await focused(page, "Add a card to To do");
+  await page.getByRole("button", { name: "Add a list" }).press("Enter");
+  await page.getByRole("button", { name: "Close" }).press("Enter");
+  await focused(page, "Add a list");
+  for (const key of ["Escape", "Enter"]) {
+    await page.getByRole("button", { name: "More for the list To do" }).press("Enter");
+    await page.getByRole("menuitem", { name: "Rename" }).press("Enter");
+    await page.keyboard.press(key);
+    await focused(page, "More for the list To do");
+  }
+});
+
+test("the way back leads from a card that was closed to where one was before its board", async () => {
+  const { board: b } = await ada.board("Ways", ["One"]);
+  const page = await ada.open();
+  await page.getByRole("link", { name: "Ways" }).click();
+  for (let times = 0; times < 2; times++) {
+    await link(page, "One").click();
+    await page.getByRole("dialog").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+  }
+  await page.goBack();
+  await page.getByRole("heading", { name: "Your boards" }).waitFor();
+  // Who came by the card's own address stays in the page.
+  await page.goto(`${board.url}/#/b/${b.id}`);
+  const [card] = (await ada.state(b.id)).cards;
+  const other = await ada.open(`#/b/${b.id}/${card!.id}`);
+  await other.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+  await link(other, "One").waitFor();
+  await expect.poll(() => other.url(), { interval: 20 }).toBe(`${board.url}/#/b/${b.id}`);
+});
+
+test("a text that is marked beyond a dialog's edge leaves it open", async () => {
+  const { board: b } = await ada.board("Marks", ["One"]);
+  const page = await ada.open(`#/b/${b.id}`);
+  await link(page, "One").click();
+  const { x, y } = (await page.getByLabel("Title").boundingBox())!;
+  await page.mouse.move(x + 60, y + 8);
+  await page.mouse.down();
+  await page.mouse.move(20, y + 8, { steps: 3 });
+  await page.mouse.up();
+  // The click beside it, which comes after that one, closes it.
+  expect(await page.getByRole("dialog").count()).toBe(1);
+  await page.mouse.click(20, y + 8);
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+});
+
+test("what was written as the right or the card went is told with the refusal; a viewer keeps no field", async () => {
+  const { board: b, cards } = await ada.board("Lost", ["One", "Two"]);
+  await ada.share(b.id, bob, "editor");
+  const page = await bob.open(`#/b/${b.id}`);
+  await page.getByRole("button", { name: "More for the list Done" }).click();
+  await page.getByRole("menuitem", { name: "Rename" }).click();
+  await page.getByLabel("Name of the list Done").waitFor();
+  await role(b.id, bob, "viewer");
+  await page.getByText("View only").waitFor();
+  expect(await page.getByLabel("Name of the list Done").count()).toBe(0);
+  await role(b.id, bob, "editor");
+  await link(page, "One").click();
+  await page.getByLabel("Text").fill("Many words of Bob");
+  await role(b.id, bob, "viewer");
+  await page.locator(".toast", { hasText: "Many words of Bob" }).waitFor();
+  await page.keyboard.press("Escape");
+  await role(b.id, bob, "editor");
+  await link(page, "Two").click();
+  await page.getByLabel("Text").fill("Other words of Bob");
+  await ada.call("DELETE", `/api/boards/${b.id}/cards/${cards.find(({ title }) => title === "Two")!.id}`);
+  await page.locator(".toast", { hasText: "Other words of Bob" }).waitFor();
+});
+
+test("the keys of a card work with capitals, too", async () => {
+  const { board: b } = await ada.board("Capitals", ["One"]);
+  const page = await ada.open(`#/b/${b.id}`);
+  await link(page, "One").focus();
+  await page.keyboard.press("D");
+  await page.getByRole("checkbox", { name: "Done: One", checked: true }).waitFor();
+});
+
+test("where the user has chosen the colours, what is done and what is not can be told apart", async () => {
+  const { board: b, cards } = await ada.board("Colours", ["One", "Two"]);
+  await ada.call("PATCH", `/api/boards/${b.id}/cards/${cards[0]!.id}`, { done: true });
+  const page = await ada.open(`#/b/${b.id}`);
+  await page.emulateMedia({ forcedColors: "active" });
+  await link(page, "Two").waitFor();
+  const drawn = () => page.locator(".tick path").evaluateAll((paths) => paths.map((path) => getComputedStyle(path).visibility));
+  await expect.poll(drawn).toEqual(["visible", "hidden"]);
+});
+
+test("a title is read in its own direction; at four times the size one still gets to the cards", async () => {
+  const { board: b } = await ada.board("Sizes", ["One", "שלום (עולם)."]);
+  const page = await ada.open(`#/b/${b.id}`);
+  const direction = (title: string) => link(page, title).evaluate((element) => getComputedStyle(element).direction);
+  expect([await direction("One"), await direction("שלום (עולם).")]).toEqual(["ltr", "rtl"]);
+  await page.setViewportSize({ width: 320, height: 256 });
+  const room = await page.locator(".cards").first().evaluate((element) => element.clientHeight);
+  expect(room).toBeGreaterThan(44);
+});
