@@ -20,7 +20,7 @@ const (
 	// What things count for besides their bytes, against TotalBytes.
 	memoryRoomCost  = 512
 	memoryEventCost = 256
-	memoryIDCost    = 128
+	memoryIDCost    = 208
 
 	// memoryPending bounds the events of one room that wait to be delivered.
 	memoryPending = 256
