@@ -76,12 +76,8 @@ func (c *Conn) end(e ending) {
 		c.queue.Clear()
 		c.pongDue = false
 	}
-	switch {
-	case !c.delivering:
-		c.notifyClosed()
-	default:
-		c.notify = true
-	}
+	c.host.wg.Add(1) // for notifyClosed, which comes last
+	defer c.host.wg.Done()
 	c.closeBy = c.host.now().add(c.host.cfg.CloseTimeout)
 	c.arm(c.closeBy)
 	polled := c.poll != nil && c.ws == nil
@@ -109,6 +105,13 @@ func (c *Conn) end(e ending) {
 	if cancel != nil {
 		cancel(cause)
 	}
+	c.mu.Lock()
+	if c.delivering {
+		c.notify = true
+	} else {
+		c.notifyClosed()
+	}
+	c.mu.Unlock()
 	if probe != nil {
 		probe.conn.Close()
 	}

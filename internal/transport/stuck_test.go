@@ -52,7 +52,7 @@ func TestNothingBeginsAfterClose(t *testing.T) {
 	step := a.step
 	a.step = func(fd uintptr) bool {
 		done := step(fd)
-		go c.cut() // which returns after the step
+		go c.cut()          // which returns after the step
 		rg.engine.wg.Wait() // as Close does, whose sessions are gone
 		return done
 	}
