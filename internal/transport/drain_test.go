@@ -2,19 +2,49 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 )
 
+// tlsNetwork is tcpNetwork with TLS, which no shard writes to.
+func tlsNetwork(t testing.TB) network {
+	t.Helper()
+	n := tcpNetwork(t)
+	plain := httptest.NewTLSServer(nil) // for its certificate
+	config := &tls.Config{Certificates: plain.TLS.Certificates}
+	trust := plain.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	plain.Close()
+	dial := n.dial
+	n.listener = tls.NewListener(n.listener, config)
+	n.dial = func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return tls.Client(conn, &tls.Config{RootCAs: trust, ServerName: "example.com"}), nil
+	}
+	return n
+}
+
 // TestCloseDeliversWhatIsQueued has two senders for each connection when the
 // engine is closed. What was taken arrives, each sender's frames in their
 // order, and then the close.
 func TestCloseDeliversWhatIsQueued(t *testing.T) {
-	for _, offer := range []string{"", "permessage-deflate"} {
-		t.Run("offer "+offer, func(t *testing.T) {
-			rg := newRig(t, tcpNetwork(t), EngineConfig{QueueBytes: 64 << 20, Compression: offer != "", CompressFrom: 1 << 10})
+	for _, tt := range []struct {
+		name, offer string
+		network     func(testing.TB) network
+	}{
+		{"tcp", "", tcpNetwork}, {"compressed", "permessage-deflate", tcpNetwork}, {"tls", "", tlsNetwork},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			offer := tt.offer
+			rg := newRig(t, tt.network(t), EngineConfig{QueueBytes: 64 << 20, Compression: offer != "", CompressFrom: 1 << 10})
 			rg.offer = offer
 			const conns, frames = 16, 400
 			var senders, readers sync.WaitGroup
