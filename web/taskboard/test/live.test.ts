@@ -119,7 +119,7 @@ function fake() {
       await vi.advanceTimersByTimeAsync(0);
     },
     queue(...ids: string[]) {
-      socket.queued = ids.map((id) => ({ id }));
+      socket.queued = ids.map((id) => ({ id, user: id.startsWith("other") ? "u2" : "u1" }));
       emit("queue");
     },
   };
@@ -229,6 +229,21 @@ describe("the recorder", () => {
     queue();
     emit("dead", { item: { id: "f" }, error: error("FORBIDDEN") });
     expect(titles().slice(0, 2)).toEqual(["The server refused an edit", "1 edit sent, applied once"]);
+  });
+
+  test("edits of another user of this browser are none of this one's", async () => {
+    const { queue, state, titles } = await begin();
+    state("connecting", "NETWORK");
+    const before = titles();
+    queue("other1");
+    expect(titles()).toEqual(before);
+    queue("other1", "a");
+    expect(titles()[0]).toBe("1 edit waits for the network");
+    state("connected");
+    queue("other1");
+    expect(titles()[0]).toBe("1 edit sent");
+    queue();
+    expect(titles()[0]).toBe("1 edit sent");
   });
 
   test("a network that is gone is told of while the connection still looks open", async () => {

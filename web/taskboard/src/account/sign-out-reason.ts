@@ -14,29 +14,31 @@ export interface SignOutReason {
  * where it stays while one page takes the other's place.
  */
 export function useSignOutReason(): SignOutReason | undefined {
-  const { auth } = useRealtimeClient();
+  const { auth, socket } = useRealtimeClient();
   const [reason, setReason] = useState<SignOutReason>();
   useEffect(() => {
     if (!auth) return;
     let own = false; // this page has just signed out
+    let who = auth.getUser()?.id;
     const offs = [
       auth.on("sign-out", (event) => {
         own = event.source === "self" && !event.error;
         setKnown();
         setLockedSession(undefined);
-        setReason(reasonOf(event));
+        setReason(withEdits(reasonOf(event), socket.queued.filter(({ user }) => user === who).length));
       }),
-      auth.on("sign-in", () => {
+      auth.on("sign-in", ({ user }) => {
         setKnown();
+        who = user?.id;
         own = false;
         setReason(undefined);
       }),
       auth.on("error", () => {
-        if (own) setReason({ text: "You are signed out in this tab, but the server could not be told.", untold: true });
+        if (own) setReason((before) => ({ text: `You are signed out in this tab, but the server could not be told.${before ? ` ${before.text}` : ""}`, untold: true }));
       }),
     ];
     return () => offs.forEach((off) => off());
-  }, [auth]);
+  }, [auth, socket]);
   return reason;
 }
 
@@ -51,4 +53,11 @@ function reasonOf({ error, source }: AuthEvents["sign-out"]): SignOutReason | un
     default:
       return { text: "Your session has ended. Sign in again to go on." };
   }
+}
+
+// Nobody else sees or sends what one has left in this browser's queue.
+function withEdits(reason: SignOutReason | undefined, edits: number): SignOutReason | undefined {
+  if (!edits) return reason;
+  const [some, they] = edits === 1 ? ["One of your edits was", "It is"] : [`${edits} of your edits were`, "They are"];
+  return { text: `${reason ? `${reason.text} ` : ""}${some} not sent yet. ${they} kept in this browser until you sign in here again.` };
 }

@@ -1,12 +1,12 @@
 import { useRealtimeClient } from "@holdfast/client/react";
 import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 
-/** How many edits wait to be sent. */
+/** How many edits of the user wait to be sent. The queue is all users' of this browser. */
 export function useWaiting(): number {
-  const { socket } = useRealtimeClient();
+  const { auth, socket } = useRealtimeClient();
   return useSyncExternalStore(
     useMemo(() => (changed: () => void) => socket.subscribeQueue(changed), [socket]),
-    () => socket.queued.length,
+    () => socket.queued.filter(({ user }) => user === auth?.getUser()?.id).length,
   );
 }
 

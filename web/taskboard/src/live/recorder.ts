@@ -190,7 +190,7 @@ export function record(client: Watched, room: () => string | undefined, net: Net
         why: "The server took the room away from this connection in the moment when the right ended.",
       }));
 
-  const edits = watchQueue(socket, net, say);
+  const edits = watchQueue(socket, net, () => auth.getUser()?.id, say);
 
   const start = () => {
     before = socket.state;
@@ -206,6 +206,7 @@ export function record(client: Watched, room: () => string | undefined, net: Net
           title: source === "remote" ? "Signed in, in another tab" : `Signed in${who?.name ? ` as ${who.name}` : ""}`,
           why: "The session is in a cookie that no script can read. The token for calls is in memory alone.",
         });
+        edits.stuck(); // what waits since the last visit
       }),
       auth.on("sign-out", ({ source, error }) =>
         void say({
