@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState, type RefObject } from "react";
 import type { Card, Color } from "../types.js";
 import { Button, Dialog, Field, Icon } from "../ui/index.js";
 import { clip, textBytes, titleBytes } from "./clip.js";
@@ -53,6 +53,22 @@ function useDraft(card: Card) {
   return { draft, seen, changed, dirty, set: (part: Seen) => setDraft({ ...draft, ...part }), reset: () => setDraft(seen) };
 }
 
+// A page that is out of sight may never come back: phones end it without a word. One that is left or loaded anew has no
+// time to keep anything: there the browser asks.
+function useKeptInTime(dirty: boolean, keep: RefObject<() => void>): void {
+  useEffect(() => {
+    if (!dirty) return;
+    const hidden = () => document.visibilityState === "hidden" && keep.current();
+    const leaving = (event: Event) => event.preventDefault();
+    document.addEventListener("visibilitychange", hidden);
+    addEventListener("beforeunload", leaving);
+    return () => {
+      document.removeEventListener("visibilitychange", hidden);
+      removeEventListener("beforeunload", leaving);
+    };
+  }, [dirty, keep]);
+}
+
 function Editor({ card, list, onClose }: { card: Card; list: string; onClose: () => void }) {
   const { sync, remove } = useBoardUi();
   const { draft, seen, changed, dirty, set, reset } = useDraft(card);
@@ -64,6 +80,7 @@ function Editor({ card, list, onClose }: { card: Card; list: string; onClose: ()
   // Escape, the way back and a link elsewhere all end in this.
   const kept = useRef(false);
   useEffect(() => () => void (kept.current || keep.current()), []);
+  useKeptInTime(dirty, keep);
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
     area.current!.style.height = "auto";
