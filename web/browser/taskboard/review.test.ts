@@ -1,7 +1,7 @@
 // What a first-time user, somebody without a mouse and somebody with bad luck meet.
 import type { Page } from "playwright-core";
 import { beforeAll, expect, test } from "vitest";
-import { stage, type Person } from "./stage.js";
+import { networkOf, password, stage, type Person } from "./stage.js";
 
 const board = stage();
 let ada: Person;
@@ -128,4 +128,104 @@ test("a title is read in its own direction; at four times the size one still get
   await page.setViewportSize({ width: 320, height: 256 });
   const room = await page.locator(".cards").first().evaluate((element) => element.clientHeight);
   expect(room).toBeGreaterThan(44);
+});
+
+/** Adds a card to the first list. */
+async function add(page: Page, title: string): Promise<void> {
+  await page.locator("[data-add]").first().click();
+  await page.keyboard.type(title);
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Escape");
+  await link(page, title).waitFor();
+}
+
+const titles = async (of: string) => (await ada.state(of)).cards.map(({ title }) => title);
+
+test("what waits for the network outlasts the lock", async () => {
+  const cleo = await board.person("Cleo");
+  const { board: b } = await ada.board("Locks", ["One"]);
+  await ada.share(b.id, cleo, "editor");
+  const network = await networkOf(cleo.context);
+  await cleo.context.clock.install();
+  const page = await cleo.open(`#/b/${b.id}`);
+  await link(page, "One").waitFor();
+  await network.cut("everything");
+  await page.getByRole("button", { name: /^Connection: Offline/ }).waitFor();
+  await add(page, "Written offline");
+  await page.clock.fastForward(16 * 60_000);
+  await page.getByRole("heading", { name: "Locked" }).waitFor();
+  await network.mend();
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByRole("button", { name: "Unlock", exact: true }).click();
+  await expect.poll(() => titles(b.id), { timeout: 20_000 }).toEqual(["One", "Written offline"]);
+});
+
+test("who signs out with edits waiting is told; the next one neither sees nor sends them", async () => {
+  const [dan, eli] = [await board.person("Dan"), await board.person("Eli")];
+  const { board: b } = await ada.board("Shared", ["One"]);
+  for (const one of [dan, eli]) await ada.share(b.id, one, "editor");
+  const network = await networkOf(dan.context);
+  const page = await dan.open(`#/b/${b.id}`);
+  const enter = async (email: string) => {
+    await page.getByLabel("E-mail").fill(email);
+    await page.getByLabel("Password", { exact: true }).fill(password);
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await link(page, "One").waitFor();
+    await page.getByRole("button", { name: /^Connection: Live/ }).waitFor();
+  };
+  const leave = async () => {
+    await page.getByRole("button", { name: /^Account of/ }).click();
+    await page.getByRole("menuitem", { name: "Sign out" }).click();
+  };
+  await page.getByRole("button", { name: /^Connection: Live/ }).waitFor();
+  await network.cut("socket");
+  await add(page, "Of Dan alone");
+  await leave();
+  await page.getByText("One of your edits was not sent yet.").waitFor();
+  await network.mend();
+  await enter(eli.email);
+  await page.getByRole("button", { name: /^Connection: Live/ }).click();
+  await page.getByText("Waiting to be sent").locator("..").getByText("nothing").waitFor();
+  await page.keyboard.press("Escape");
+  await add(page, "Of Eli");
+  await expect.poll(() => titles(b.id)).toEqual(["One", "Of Eli"]);
+  expect(await link(page, "Of Dan alone").count()).toBe(0);
+  await leave();
+  await enter(dan.email);
+  await expect.poll(() => titles(b.id), { timeout: 20_000 }).toEqual(["One", "Of Dan alone", "Of Eli"]);
+});
+
+test("a server that does not answer at first is told of, and the page comes by itself", async () => {
+  const { board: b } = await ada.board("Slow", ["One"]);
+  const page = await (await ada.context.newPage());
+  await page.route(/\/api\//, (route) => route.abort());
+  await page.goto(`${board.url}/#/b/${b.id}`);
+  await page.getByRole("heading", { name: "The server does not answer yet" }).waitFor();
+  await page.unroute(/\/api\//);
+  await link(page, "One").waitFor();
+  await page.goto(`${board.url}/#/devices`);
+  await expect.poll(() => page.title()).toBe("Devices – Task board");
+  await page.goto(`${board.url}/#/b/${b.id}`);
+  await page.getByRole("link", { name: "All boards" }).press("Enter");
+  await page.getByRole("heading", { name: "Your boards" }).waitFor();
+  expect(await page.evaluate(() => document.activeElement!.id)).toBe("main");
+});
+
+test("a text that is being written is kept as the page goes out of sight, and the browser asks before it is lost", async () => {
+  const { board: b } = await ada.board("Drafts", ["One"]);
+  const page = await ada.open(`#/b/${b.id}`);
+  await link(page, "One").click();
+  await page.getByLabel("Text").fill("Half a sentence");
+  const asked = page.waitForEvent("dialog");
+  await page.evaluate(() => setTimeout(() => location.reload()));
+  const dialog = await asked;
+  expect(dialog.type()).toBe("beforeunload");
+  await dialog.dismiss();
+  await page.evaluate(() => {
+    Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await expect.poll(async () => (await ada.state(b.id)).cards[0]!.text).toBe("Half a sentence");
+  await page.reload(); // and nobody asks
+  await page.getByLabel("Text").waitFor();
 });

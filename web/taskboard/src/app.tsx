@@ -1,5 +1,5 @@
 import { AuthGuard, RealtimeProvider, useAuth } from "@holdfast/client/react";
-import { useMemo, type ReactNode } from "react";
+import { useEffect, useMemo, useState, type ReactNode } from "react";
 import { Devices, Join, Lock, Security, SignIn, UserMenu, useSignOutReason } from "./account/index.js";
 import { BoardPage, Boards } from "./board/index.js";
 import { ConnectionLight, Happenings, LiveProvider, Terminal } from "./live/index.js";
@@ -31,12 +31,28 @@ function Gate() {
   );
 }
 
-/** The same frame as the page's, so that nothing jumps when it is known who is there. */
+/** The same frame as the page's, so that nothing jumps when it is known who is there. Where that takes long it says so: the client tries again by itself. */
 function Waiting() {
+  const [long, setLong] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLong(true), 4000);
+    return () => clearTimeout(timer);
+  }, []);
   return (
     <div className="shell" aria-busy="true">
-      <header className="bar" />
-      <main className="main" />
+      <header className="bar">
+        <span className="brand">Task board</span>
+      </header>
+      <main className="main">
+        <div role="status">
+          {long && (
+            <div className="middle">
+              <h1>The server does not answer yet</h1>
+              <p>It is tried again by itself. You stay signed in, and what you changed before is safe in this browser.</p>
+            </div>
+          )}
+        </div>
+      </main>
     </div>
   );
 }
@@ -44,6 +60,7 @@ function Waiting() {
 function Shell() {
   const hash = useHash();
   const route = useMemo(() => parse(hash), [hash]);
+  useArrival(route);
   return (
     <div className="shell">
       <a className="skip" href="#main" onClick={(event) => (event.preventDefault(), document.getElementById("main")?.focus())}>
@@ -64,6 +81,16 @@ function Shell() {
       <Happenings />
     </div>
   );
+}
+
+const titles: { [at in Route["at"]]?: string } = { devices: "Devices", security: "Security", terminal: "From a terminal" };
+
+/** Says where one has come: by the tab's title, and with the focus, where what had it is gone. */
+function useArrival({ at }: Route): void {
+  useEffect(() => {
+    if (at !== "board") document.title = titles[at] ? `${titles[at]} – Task board` : "Task board"; // a board has its own
+    if (document.activeElement === document.body) document.getElementById("main")?.focus();
+  }, [at]);
 }
 
 function Place({ route }: { route: Route }): ReactNode {
