@@ -31,10 +31,11 @@ bench: setup
 	$(GO) test -run '^$$' -bench . -benchmem ./engineio ./socketio ./internal/jsonws ./auth ./hub ./internal/transport ./server ./identity ./tokens/oauth2tokens
 	cd web && npm run bench --silent
 
-peers: # our server beside others, in one sitting, then ours as it grows and with too much to do: writes bench/RESULTS.md, in half an hour; best on an idle machine
+peers: # our server beside others, in one sitting, then ours as it grows, with too much to do, and restarted: writes bench/RESULTS.md, in half an hour; best on an idle machine
 	$(GO) run ./bench
 	$(GO) run ./bench -growth
 	$(GO) run ./bench -overload
+	$(GO) run ./bench -storm
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast

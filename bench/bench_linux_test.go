@@ -5,8 +5,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -23,7 +25,7 @@ func TestSittings(t *testing.T) {
 	}
 	defer st.close()
 	for name, test := range map[string]func(*testing.T, *stage){
-		"quick": testQuick, "growth": testGrowth, "overload": testOverload, "probes": testProbes, "failures": testFailures,
+		"quick": testQuick, "growth": testGrowth, "overload": testOverload, "storm": testStorm, "probes": testProbes, "failures": testFailures,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, st) })
 	}
@@ -99,6 +101,29 @@ func testOverload(t *testing.T, st *stage) {
 		if strings.Count(text, want) != n {
 			t.Errorf("%q is not there %d times in\n%s", want, n, text)
 		}
+	}
+}
+
+// testStorm runs it in small: everybody is back.
+func testStorm(t *testing.T, st *stage) {
+	text := perform(t, st, "-quick", "-storm", "-rounds", "2")
+	for want, n := range map[string]int{"\n| 1 | ": 1, "\n| 2 | ": 1, " s | ": 2, "FAILED": 0} {
+		if strings.Count(text, want) != n {
+			t.Errorf("%q is not there %d times in\n%s", want, n, text)
+		}
+	}
+}
+
+// TestStormSums has clients come back at known times.
+func TestStormSums(t *testing.T) {
+	from := time.Unix(1000, 0)
+	st := &storm{tries: []int{3, 1, 2, 1}}
+	for _, ms := range []int{2900, 100, 1099, 1100} {
+		st.back = append(st.back, from.Add(time.Duration(ms)*time.Millisecond))
+	}
+	took, peak, tries := st.sum(from)
+	if took != 2900*time.Millisecond || peak != 2 || !slices.Equal(tries, []int{1, 1, 2, 3}) {
+		t.Errorf("after %v, %d in a second, tries %v", took, peak, tries)
 	}
 }
 
@@ -247,7 +272,7 @@ func TestOptions(t *testing.T) {
 		"-only gobwas,socketio -rounds 1": {rounds: 1, servers: 2, scenarios: 5},
 		"-only soak":                      {fault: `"soak" is none of`},
 		"-overload":                       {rounds: 1, servers: 4, scenarios: 5, file: true},
-		"-overload -growth":               {fault: "two runs"},
+		"-overload -growth":               {fault: "runs of their own"},
 		"-growth -only echo":              {fault: "beside other servers"},
 		"-overload -rounds 2":             {fault: "one round"},
 		"-rounds -1":                      {fault: "can't be negative"},

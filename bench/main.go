@@ -38,7 +38,8 @@ func main() {
 
 // options are the flags.
 type options struct {
-	quick, growth, overload bool
+	quick                   bool
+	growth, overload, storm bool // one of them at most; none: beside others
 	rounds                  int
 	only                    []string
 	out                     string
@@ -70,6 +71,9 @@ func (st *stage) perform(ctx context.Context, o options, stdout io.Writer) (err 
 	case o.overload:
 		title = overloadTitle
 		text, err = sit.overload(ctx)
+	case o.storm:
+		title = stormTitle
+		text, err = sit.storm(ctx)
 	default:
 		servers, scenarios := o.chosen()
 		title, err = peersTitle, sit.peers(ctx, servers, scenarios)
@@ -93,6 +97,7 @@ func parseOptions(args []string, stderr io.Writer) (o options, err error) {
 	flags.BoolVar(&o.quick, "quick", false, "small and short, to see that it works; prints, and writes no file without -out")
 	flags.BoolVar(&o.growth, "growth", false, "our server alone, with more connections, rooms, members and bytes")
 	flags.BoolVar(&o.overload, "overload", false, "our server alone, offered three times what it can deliver for a minute, and once a third of it")
+	flags.BoolVar(&o.storm, "storm", false, "our server alone, killed and started again under 10,000 of our Go clients")
 	flags.IntVar(&o.rounds, "rounds", 0, "how often everything is measured; medians are taken (default 3, quick 1)")
 	only := flags.String("only", "", "these `names` alone, with commas: scenarios ("+names(scenarioNames())+") and servers ("+names(serverNames())+")")
 	flags.StringVar(&o.out, "out", "", "the `file` whose section is replaced (default bench/RESULTS.md; with -quick or -only none)")
@@ -113,9 +118,9 @@ func parseOptions(args []string, stderr io.Writer) (o options, err error) {
 	switch {
 	case o.rounds < 0:
 		return o, errors.New("-rounds can't be negative")
-	case o.growth && o.overload:
-		return o, errors.New("-growth and -overload are two runs")
-	case (o.growth || o.overload) && *only != "":
+	case o.growth && o.overload || o.growth && o.storm || o.overload && o.storm:
+		return o, errors.New("-growth, -overload and -storm are runs of their own")
+	case (o.growth || o.overload || o.storm) && *only != "":
 		return o, errors.New("-only is for the run beside other servers")
 	case o.overload && o.rounds > 1:
 		return o, errors.New("-overload has one round")

@@ -12,7 +12,7 @@ import (
 )
 
 // Titles of the sections of RESULTS.md; each is written by a run of its own.
-const peersTitle, growthTitle, overloadTitle = "Peers", "Growth", "Overload"
+const peersTitle, growthTitle, overloadTitle, stormTitle = "Peers", "Growth", "Overload", "Storm"
 
 // resultsHead begins RESULTS.md.
 const resultsHead = `# Results
@@ -84,7 +84,7 @@ func (s *sitting) writeHead(b *strings.Builder, title string) {
 	machine := load.ThisMachine()
 	fmt.Fprintf(b, "## %s\n\n`%s`, %s, %v. ", title, s.options.command, s.began.Format("2006-01-02 15:04 MST"), s.ended.Sub(s.began).Round(time.Second))
 	fmt.Fprintf(b, "%d processors (%s), %s, %s.", machine.CPUs, machine.Model, machine.System, machine.Go)
-	if s.options.rounds > 1 {
+	if s.options.rounds > 1 && !s.options.storm {
 		fmt.Fprintf(b, " Medians of %d.", s.options.rounds)
 	}
 	b.WriteString("\n")

@@ -220,6 +220,9 @@ func loadAverage() string {
 	return fields[0]
 }
 
+// tick is the unit of processor times in /proc, on Linux always.
+const tick = 10 * time.Millisecond
+
 // machineBusy is the processor time that everybody on the machine has used
 // since it was started; 0 if that is not known.
 func machineBusy() time.Duration {
@@ -239,7 +242,7 @@ func machineBusy() time.Duration {
 			ticks += n
 		}
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond // hundredths of a second, on Linux always
+	return time.Duration(ticks) * tick
 }
 
 // busy reports whether others used so much of the machine in a run that its

@@ -195,22 +195,25 @@ const startTimeout = 30 * time.Second
 // start starts a server, which then is to be stopped. env is added to its
 // environment.
 func (s *stage) start(ctx context.Context, p peer, env ...string) (*running, error) {
-	var cmd *exec.Cmd
 	switch p.name {
 	case ours:
-		cmd = exec.CommandContext(ctx, s.program(ours), "serve", "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0",
-			"--jwt-secret-file", s.secret(), "--default-rooms", "!**", "--message-rate", "0", "--echo")
+		return s.startAt(ctx, "127.0.0.1:0", env...)
 	case node:
-		cmd = exec.CommandContext(ctx, "node", "bench/socketio/server.mjs", s.secret())
-	default:
-		cmd = exec.CommandContext(ctx, s.program(p.name))
+		return s.begin(exec.CommandContext(ctx, "node", "bench/socketio/server.mjs", s.secret()), p.name, env)
 	}
-	cmd.Dir, cmd.Env = s.root, append(environ(), env...)
-	return s.begin(cmd, p.name)
+	return s.begin(exec.CommandContext(ctx, s.program(p.name)), p.name, env)
+}
+
+// startAt starts ours at an address.
+func (s *stage) startAt(ctx context.Context, addr string, env ...string) (*running, error) {
+	cmd := exec.CommandContext(ctx, s.program(ours), "serve", "--addr", addr, "--admin-addr", "127.0.0.1:0",
+		"--jwt-secret-file", s.secret(), "--default-rooms", "!**", "--message-rate", "0", "--echo")
+	return s.begin(cmd, ours, env)
 }
 
 // begin starts a command whose first line says where it listens.
-func (s *stage) begin(cmd *exec.Cmd, name string) (*running, error) {
+func (s *stage) begin(cmd *exec.Cmd, name string, env []string) (*running, error) {
+	cmd.Dir, cmd.Env = s.root, append(environ(), env...)
 	log, err := os.Create(filepath.Join(s.dir, name+".log"))
 	if err != nil {
 		return nil, err
