@@ -208,18 +208,21 @@ func rss(r *load.Result) float64 {
 
 // writeRuns writes every run with the load of the machine, and what failed.
 func (s *sitting) writeRuns(b *strings.Builder) {
-	b.WriteString("\n### Every run\n\n\"Load\" is the machine's average of the minute before, this command's own runs included; \"others\" is how many processors somebody else used meanwhile.\n\n")
-	b.WriteString("| round | what | server | load | others | µs a unit | p50 | p99 | checked |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("\n### Every run\n\n\"Load\" is the machine's average of the minute before, this command's own runs included; \"others\" is how many processors somebody else used meanwhile, beside those of the server and the generator. Where the generator is the busier one, the rate is its own; the server's time a unit holds.\n\n")
+	b.WriteString("| round | what | server | load | others | processors: server, generator | µs a unit | p50 | p99 | checked |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, m := range s.runs {
-		cost, p50, p99, checked := "–", "–", "–", "–"
+		cost, p50, p99, checked, cores := "–", "–", "–", "–", "–"
 		if r := m.result; r != nil {
 			cost = number(m.perUnit())
+			if r.Server != nil {
+				cores = fmt.Sprintf("%.2f, %.2f", r.Server.Cores, r.Generator.Cores)
+			}
 			p50, p99, checked = millis(float64(r.Latency.P50)), millis(float64(r.Latency.P99)), fmt.Sprint(r.Checked)
 		}
 		if m.failure != "" {
 			checked = "FAILED"
 		}
-		fmt.Fprintf(b, "| %d | %s | %s | %s | %.1f | %s | %s | %s | %s |\n", m.round, m.key, m.server, m.load, m.others, cost, p50, p99, checked)
+		fmt.Fprintf(b, "| %d | %s | %s | %s | %.1f | %s | %s | %s | %s | %s |\n", m.round, m.key, m.server, m.load, m.others, cores, cost, p50, p99, checked)
 	}
 	for _, m := range s.runs {
 		if m.failure != "" {

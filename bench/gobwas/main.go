@@ -47,7 +47,7 @@ type host struct {
 }
 
 type room struct {
-	mu      sync.RWMutex
+	mu      sync.Mutex
 	members []net.Conn
 }
 
@@ -174,8 +174,8 @@ func (r *room) publish(text []byte) {
 	if err != nil {
 		return
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.Lock() // one order for all members
+	defer r.mu.Unlock()
 	for _, member := range r.members {
 		_, _ = member.Write(frame) // a member that is gone finds out by itself
 	}
