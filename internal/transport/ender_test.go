@@ -3,6 +3,7 @@ package transport
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
@@ -66,7 +67,7 @@ func TestEndingComesBeforeClosed(t *testing.T) {
 				defer close(done)
 				s.conn.Close(holdfast.GoingAway.New())
 			}()
-			time.Sleep(time.Second / 2)
+			synctest.Wait() // Ending runs
 			if handling {
 				close(s.hold) // the message is handled while Ending runs
 			}
