@@ -40,3 +40,17 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 		t.Errorf("the client, which waits for an answer, was told %v", err)
 	}
 }
+
+// A hook may do so as well: the hooks behind it are called, and Shutdown is not
+// kept from its end.
+func TestHookEndsItsGoroutine(t *testing.T) {
+	s := newBare(t)
+	called := make(chan string, 1)
+	s.Namespace.OnDisconnect(func(context.Context, *Conn, error) { runtime.Goexit() })
+	s.Namespace.OnDisconnect(func(context.Context, *Conn, error) { called <- "second" })
+	c := bareConn(t, s, &holdfast.Identity{User: "u"})
+	c.pass()
+	c.leave(nil)
+	<-called
+	s.lines.wait()
+}

@@ -48,6 +48,12 @@ func (c *Conn) startLine() {
 }
 
 func (c *Conn) runLine() {
+	returned := false
+	defer func() {
+		if !returned { // a hook has ended the goroutine
+			go c.runLine() // the line counts as running still
+		}
+	}()
 	s := c.link.srv
 	for {
 		c.mu.Lock()
@@ -56,6 +62,7 @@ func (c *Conn) runLine() {
 			l.calls, l.running = nil, false
 			ended := l.ended
 			c.mu.Unlock()
+			returned = true
 			if ended {
 				s.lines.done()
 			}
