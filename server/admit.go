@@ -136,8 +136,13 @@ func (l *link) verify(ctx context.Context, credential auth.Credential) (*holdfas
 // welcome makes what the client gets first.
 func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.Identity, welcome func(*Conn) []*hub.Frame) (err error) {
 	var ended error // why it came to nothing where that is not for the client
+	var hooked *Conn
 	in := false
 	defer func() {
+		if hooked != nil { // a hook has ended the goroutine
+			hooked.leave(holdfast.Internal.New())
+			ended = holdfast.Internal.New()
+		}
 		if !in {
 			l.entered(errors.Join(err, ended))
 		}
@@ -165,12 +170,15 @@ func (l *link) admit(ns *Namespace, payload json.RawMessage, identity *holdfast.
 	c.session = session
 	c.line.held = true
 	l.srv.lines.add()
+	hooked = c
 	for _, hook := range ns.connectHooks() {
 		if err := l.srv.runHook(c, hook); err != nil {
+			hooked = nil
 			c.leave(err)
 			return err
 		}
 	}
+	hooked = nil
 	c.pass()
 	if !l.add(c) {
 		c.leave(l.cause())

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/auth"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -52,5 +53,26 @@ func TestHookEndsItsGoroutine(t *testing.T) {
 	c.pass()
 	c.leave(nil)
 	<-called
+	s.lines.wait()
+}
+
+// Nor does one of OnConnect, whose connection is not admitted.
+func TestConnectHookEndsItsGoroutine(t *testing.T) {
+	s := newBare(t)
+	s.cfg.Authenticator = auth.Func(func(context.Context, auth.Credential) (*holdfast.Identity, error) {
+		return &holdfast.Identity{User: "u"}, nil
+	})
+	s.OnConnect(func(context.Context, *Conn) error { runtime.Goexit(); return nil })
+	client := &fuzzed{cancel: func() {}}
+	l := &link{srv: s, proto: socketIO{}, eio: client}
+	l.mu.Lock()
+	l.life.awaitConnect(l)
+	l.mu.Unlock()
+	l.proto.receive(l, []byte(`0`), false)
+	s.crew.wait()
+	if err := client.ended(); err == nil || err.Code != holdfast.Internal {
+		t.Errorf("the client was told %v", err)
+	}
+	l.Closed(nil, nil)
 	s.lines.wait()
 }
