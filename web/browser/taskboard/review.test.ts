@@ -229,3 +229,14 @@ test("a text that is being written is kept as the page goes out of sight, and th
   await page.reload(); // and nobody asks
   await page.getByLabel("Text").waitFor();
 });
+
+test("by finger: a card's menu opens", async () => {
+  const finn = await board.person("Finn", { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  const { board: b } = await finn.board("Menus", ["One"]);
+  const page = await finn.open(`#/b/${b.id}`);
+  const button = page.getByRole("button", { name: "More for One" });
+  const { x, y, width, height } = (await button.boundingBox())!;
+  await page.touchscreen.tap(x + width / 2, y + height / 2);
+  await page.getByRole("menuitem", { name: "Move to…" }).tap();
+  await page.getByRole("dialog").waitFor();
+});
