@@ -84,9 +84,14 @@ export function stage(...flags: string[]): Stage {
   };
   const enter = async (path: string, name: string, email: string, options?: BrowserContextOptions): Promise<Person> => {
     const context = await stranger(options);
-    const answer = await context.request.post(url + path, {
-      data: { email, name, password, mode: "cookie" }, headers: { Origin: url },
-    });
+    const ask = () => context.request.post(url + path, { data: { email, name, password, mode: "cookie" }, headers: { Origin: url } });
+    let answer = await ask();
+    // All people come from one address, and a test that tries too often leaves little for those who come after it.
+    for (let tries = 0; answer.status() === 429 && tries < 10; tries++) {
+      const { retryAfter } = await answer.json();
+      await new Promise((passed) => setTimeout(passed, retryAfter * 1000));
+      answer = await ask();
+    }
     if (!answer.ok()) throw new Error(`${path}: ${await answer.text()}`);
     const { user, accessToken } = await answer.json();
     let token: string = accessToken;

@@ -1,5 +1,5 @@
 import { AuthGuard, RealtimeProvider, useAuth } from "@holdfast/client/react";
-import { useEffect, useMemo, useState, type ReactNode } from "react";
+import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { Devices, Join, Lock, Security, SignIn, UserMenu, useSignOutReason } from "./account/index.js";
 import { BoardPage, Boards } from "./board/index.js";
 import { ConnectionLight, Happenings, LiveProvider, Terminal } from "./live/index.js";
@@ -87,9 +87,12 @@ const titles: { [at in Route["at"]]?: string } = { devices: "Devices", security:
 
 /** Says where one has come: by the tab's title, and with the focus, where what had it is gone. */
 function useArrival({ at }: Route): void {
+  const before = useRef(at);
   useEffect(() => {
     if (at !== "board") document.title = titles[at] ? `${titles[at]} – Task board` : "Task board"; // a board has its own
-    if (document.activeElement === document.body) document.getElementById("main")?.focus();
+    // A page that has just been loaded begins at its top.
+    if (before.current !== at && document.activeElement === document.body) document.getElementById("main")?.focus();
+    before.current = at;
   }, [at]);
 }
 
