@@ -218,6 +218,9 @@ func (s *sitting) writeRuns(b *strings.Builder) {
 				cores = fmt.Sprintf("%.2f, %.2f", r.Server.Cores, r.Generator.Cores)
 			}
 			p50, p99, checked = millis(float64(r.Latency.P50)), millis(float64(r.Latency.P99)), fmt.Sprint(r.Checked)
+			if n := r.Faults.Total(); n > 0 {
+				checked += fmt.Sprintf(", %d faults", n)
+			}
 		}
 		if m.failure != "" {
 			checked = "FAILED"
