@@ -504,6 +504,13 @@ func TestAbortedBody(t *testing.T) {
 		_, _ = io.WriteString(conn, "POST /?"+pollingQuery+"&sid="+sid+" HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n4")
 		conn.Close()
 		rg.opened().end(t, holdfast.GoingAway, ErrLost)
+		// Closed is called a moment before the session is forgotten: until then
+		// it still tells of its end.
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+			if status, text := rg.call("GET", pollingQuery+"&sid="+sid, ""); status != 200 || text != "1" {
+				break
+			}
+		}
 		rg.gone(sid)
 	})
 }
