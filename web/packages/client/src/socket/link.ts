@@ -209,9 +209,11 @@ export function openLink(
       if (link.sending && !link.session) return end(local("CONNECTION_LOST"));
       link.session = data;
       core.session(link);
-    } else if (name === "auth:expiring")
-      link.renew(refusal(/^perm/.test(data?.reason) ? "PERMISSION_VERSION_STALE" : "TOKEN_EXPIRED", name));
-    else if (name === "auth:closing" && known(data?.code)) closing = refusal(data.code, data.message, data);
+    } else if (name === "auth:expiring") {
+      // One of a token that has been replaced since asks for nothing.
+      if (!(data?.reason === "expiry" && data.expiresAt < link.session?.expiresAt!))
+        link.renew(refusal(/^perm/.test(data?.reason) ? "PERMISSION_VERSION_STALE" : "TOKEN_EXPIRED", name));
+    } else if (name === "auth:closing" && known(data?.code)) closing = refusal(data.code, data.message, data);
     greet();
     if (!signal.aborted) core.event(link, args, id);
   };

@@ -319,6 +319,19 @@ describe("L40, L41", () => {
     expect(server.attempts).toBe(1);
   });
 
+  it("L40 a warning of a token that has been replaced renews nothing", async () => {
+    const { server, socket, session } = client();
+    server.answers["auth:refresh"] = () => ok({ expiresAt: 5000 });
+    await socket.connect();
+    const warn = async (expiresAt?: number) => {
+      server.peer.emit("auth:expiring", { expiresAt, reason: "expiry" });
+      await settle();
+      return session.refusals.length;
+    };
+    expect(await warn()).toBe(1);
+    expect([await warn(4999), await warn(5000), await warn()]).toEqual([1, 2, 3]);
+  });
+
   it("L40 a refresh that fails in passing is tried again; one that is refused is not", async () => {
     const { server, socket, session } = client();
     await socket.connect();
