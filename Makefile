@@ -8,9 +8,7 @@ setup:
 
 test: setup
 	@./scripts/gofmt.sh
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
-	GO="$(GO)" ./scripts/test.sh
+	@GO="$(GO)" ./scripts/test.sh
 
 drill: setup # FUZZTIME=30s for each fuzz target, HOLDFAST_CHECK=5m of rooms in trouble, HOLDFAST_SOAK=1h of clients that stay, every test five times; the quickstart of docs/browser.md needs the network
 	./scripts/fuzz.sh

@@ -12,7 +12,7 @@ import (
 func TestSizeOfAProgram(t *testing.T) {
 	const limit = 8_000_000
 	program := filepath.Join(t.TempDir(), "filestore")
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "./testdata/filestore")
+	build := exec.Command("go", "build", "-race=false", "-ldflags=-s -w", "-o", program, "./testdata/filestore")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -55,8 +55,9 @@ func TestTutorial(t *testing.T) {
 	b.env = append(os.Environ(),
 		"HOLDFAST="+root, "GOBIN="+bin, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_CONFIG_HOME="+filepath.Join(b.home, "config"),
-		// Everything is in the module cache already, in the versions of go.mod. Nobody debugs.
-		"GOPROXY=off", "GOSUMDB=off", "GOFLAGS=-ldflags=-s", "GOWORK=", "npm_config_update_notifier=false", "npm_config_offline=true", "CI=1", "NO_COLOR=1")
+		// Everything is in the module cache already, in the versions of go.mod. Nobody debugs. What make test
+		// compiles with the race detector is not compiled again without.
+		"GOPROXY=off", "GOSUMDB=off", "GOFLAGS=-ldflags=-s "+os.Getenv("GOFLAGS"), "GOWORK=", "npm_config_update_notifier=false", "npm_config_offline=true", "CI=1", "NO_COLOR=1")
 	b.shell = openShell(t, b.home, b.env)
 	t.Cleanup(func() {
 		for name, p := range b.terminals {
