@@ -24,7 +24,7 @@ const focused = (page: Page, name: string) => expect.poll(() => focus(page), { i
 
 const role = (of: string, who: Person, role: string) => ada.call("PATCH", `/api/boards/${of}/members/${who.id}`, { role });
 
-test("a line that is closed by its keys gives the focus back", async () => {
+test("a line that is closed by its keys gives the focus back, and what is taken back takes it", async () => {
   const { board: b } = await ada.board("Lines", ["One"]);
   const page = await ada.open(`#/b/${b.id}`);
   await link(page, "One").focus();
@@ -40,6 +40,15 @@ test("a line that is closed by its keys gives the focus back", async () => {
     await page.getByRole("menuitem", { name: "Rename" }).press("Enter");
     await page.keyboard.press(key);
     await focused(page, "More for the list To do");
+  }
+  for (const [name, is] of [["card", "One"], ["list", "More for the list To do"]] as const) {
+    if (name === "card") await link(page, "One").press("Delete");
+    else {
+      await page.getByRole("button", { name: is }).press("Enter");
+      await page.getByRole("menuitem", { name: "Delete with its cards" }).press("Enter");
+    }
+    await page.getByRole("button", { name: "Undo" }).press("Enter");
+    await focused(page, is);
   }
 });
 

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { People, Pointers, TypingLine } from "../live/index.js";
 import { go } from "../router.js";
 import type { Card, List } from "../types.js";
@@ -17,7 +18,7 @@ import { PopMenu, type Choice } from "./menu.js";
 import { cardChoices, listChoices } from "./choices.js";
 import type { Notice } from "./model.js";
 import { MoveDialog } from "./move-dialog.js";
-import type { Spot, Thing } from "./spots.js";
+import { elementOf, type Spot, type Thing } from "./spots.js";
 import type { BoardSync } from "./sync.js";
 import { Toasts } from "./toasts.js";
 import { useFocusKept } from "./use-focus.js";
@@ -52,6 +53,11 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
   const endToast = useCallback(() => setToast(undefined), []);
 
   const ui = useMemo<BoardUi>(() => {
+    // The button that was pressed is gone then: the focus goes to what has come back.
+    const back = (undo: () => void, thing: Thing) => () => {
+      flushSync(undo);
+      elementOf(area.current!, thing)?.querySelector<HTMLElement>(".card-link, [aria-haspopup=menu]")?.focus();
+    };
     const ui: BoardUi = {
       sync, edit, addTo, rename, toast: setToast,
       // What is said twice is heard twice only if it is not the same text.
@@ -60,11 +66,11 @@ export function BoardView({ sync, shown, notices, open }: { sync: BoardSync; sho
       listMenu: (list: List, anchor) => setMenu({ anchor, label: `More for the list ${list.title}`, choices: listChoices(ui, list) }),
       remove(card) {
         const undo = sync.remove(card);
-        setToast({ text: `“${card.title}” was deleted`, undo });
+        setToast({ text: `“${card.title}” was deleted`, undo: back(undo, { kind: "card", id: card.id }) });
       },
       removeList(list) {
         if (sync.cards(list.id).length > undoable) return setEnding(list);
-        setToast({ text: `“${list.title}” was deleted`, undo: sync.removeList(list) });
+        setToast({ text: `“${list.title}” was deleted`, undo: back(sync.removeList(list), { kind: "list", id: list.id }) });
       },
     };
     return ui;
