@@ -97,7 +97,7 @@ func testGrowth(t *testing.T, st *stage) {
 // answered.
 func testOverload(t *testing.T, st *stage) {
 	text := perform(t, st, "-quick", "-overload")
-	for want, n := range map[string]int{"\n| admissions | ": 1, "\n| /healthz | ": 1, "; 0 failed |": 6, " 0 answered:": 0, "none of ": 3, "FAILED": 0} {
+	for want, n := range map[string]int{"\n| measured for | ": 1, "\n| admissions | ": 1, "\n| /healthz | ": 1, "; 0 failed |": 6, " 0 answered:": 0, "none of ": 3, "FAILED": 0} {
 		if strings.Count(text, want) != n {
 			t.Errorf("%q is not there %d times in\n%s", want, n, text)
 		}

@@ -99,7 +99,7 @@ func (s *sitting) overloadSection(capacity float64, size overloadSizes, phases [
 		s.stage.built[ours], size.memory, size.members, capacity)
 	fmt.Fprintf(&b, "Publishers then offer a third of that, and three times as many, by the clock. The generator has 4,095 messages in flight at most; what is not sent for that reason is late, and \"from when it was due\" has that in it. "+
 		"**With a bounded backlog** it waits for each of them, so that what waits for a member is bounded, and may well stay below the 1 MiB after which the server ends a slow connection: this phase does not show what happens then. "+
-		"**Without a bound** it gives up what is %v over its time and sends on, so that the backlog grows: members may be closed (SLOW_CONSUMER), and what was given up and is still on its way at the end counts as lost, though nobody knows that it is. "+
+		"**Without a bound** it gives up what is %v over its time and sends on, so that the backlog grows: members may be closed (SLOW_CONSUMER), and what was given up and is still on its way at the end counts as lost, though nobody knows that it is. It ends early when no publisher is left, and a message that was given up has the time until then as its latency. "+
 		"Meanwhile somebody asks for /healthz and connects with a token, ten times a second each, with connections of their own.\n\n", size.short)
 	b.WriteString("| |")
 	for _, p := range phases {
@@ -117,6 +117,7 @@ func (s *sitting) overloadSection(capacity float64, size overloadSizes, phases [
 		}
 		b.WriteString("\n")
 	}
+	row("measured for", func(_ *phase, r *load.Result) string { return fmt.Sprintf("%.1f s", r.Seconds) })
 	row("offered, messages a second", func(p *phase, _ *load.Result) string { return fmt.Sprintf("%.0f", p.offered) })
 	row("delivered, messages a second to each", func(_ *phase, r *load.Result) string { return fmt.Sprintf("%.0f", r.Rate/float64(size.members)) })
 	row("delivered, from when it was due: p50, p99, max", func(_ *phase, r *load.Result) string { return three(&r.Latency) })
