@@ -10,7 +10,6 @@ const board = stage();
 const button = (page: Page, name: string) => page.getByRole("button", { name, exact: true });
 const field = (page: Page, label: string) => page.getByLabel(label, { exact: true });
 const heading = (page: Page, name: string) => page.getByRole("heading", { name, exact: true, level: 1 });
-const alert = (page: Page) => page.getByRole("alert").filter({ hasText: /./ });
 
 async function visit(context: BrowserContext, hash = ""): Promise<Page> {
   const page = await context.newPage();
@@ -68,37 +67,6 @@ test("one signs up, and in; what is wrong is said, and where", async () => {
   await inside(page);
   await page.reload();
   await inside(page);
-});
-
-test("after too many tries the seconds are counted down, and no network is told from a refusal", async () => {
-  const context = await board.stranger();
-  const page = await context.newPage();
-  await page.clock.install();
-  await page.goto(board.url);
-  await press(button(page, "Sign in"));
-  const send = page.locator("form").getByRole("button", { name: "Sign in", exact: true });
-  await type(field(page, "E-mail"), "nobody@example.com");
-  await type(field(page, "Password"), "wrong password");
-  await context.setOffline(true);
-  await press(send);
-  await page.getByText("The server can’t be reached.").waitFor();
-  await context.setOffline(false);
-  for (let tries = 0; tries < 6 && !(await send.isDisabled()); tries++) {
-    const answered = page.waitForResponse(/sign-in/);
-    await page.keyboard.press("Enter");
-    await answered;
-    await expect.poll(() => alert(page).count()).toBe(1);
-  }
-  const left = () => alert(page).locator("[aria-hidden]").textContent();
-  const first = await left();
-  expect(first).toMatch(/again in \d+ s/);
-  expect(await send.isDisabled()).toBe(true);
-  await accessible(page, "sign-in, too many tries");
-  await page.clock.runFor(2000);
-  expect(await left()).not.toBe(first);
-  await page.clock.runFor(60_000);
-  expect(await alert(page).count()).toBe(0);
-  expect(await send.isDisabled()).toBe(false);
 });
 
 test("a second step: set up, asked for at the next sign-in, by code and by recovery code", async () => {
