@@ -102,6 +102,7 @@ test("a server that is killed and started again: it has no history, and the pane
   await board.kill();
   await entry(page, "The connection was lost").waitFor();
   await board.start();
+  await page.evaluate(() => dispatchEvent(new Event("online"))); // its next attempt may be half a minute away
   await entry(page, /Reconnected after .*board read anew/).waitFor();
   await word(page, "Live");
 });
