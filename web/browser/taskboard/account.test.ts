@@ -1,11 +1,13 @@
 // The account's pages, by keyboard alone. axe looks at each as it goes.
 import type { BrowserContext, Page } from "playwright-core";
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { accessible } from "./axe.js";
 import { choose, press, reach, totp, type } from "./keys.js";
 import { password, stage } from "./stage.js";
 
 const board = stage();
+// What an address may try is counted by the server that runs: each test has one of its own, over the same data.
+afterEach(() => board.kill());
 
 const button = (page: Page, name: string) => page.getByRole("button", { name, exact: true });
 const field = (page: Page, label: string) => page.getByLabel(label, { exact: true });
