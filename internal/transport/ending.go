@@ -90,6 +90,9 @@ func (c *Conn) end(e ending) {
 			probe, c.poll.probe = c.poll.probe, nil
 		}
 		c.poll.posted.Broadcast()
+		// The receiver is told before the session is removed: a poll that comes
+		// in between finds it gone, as all later ones do.
+		c.poll.unknown = polled && !e.linger
 	}
 	c.kick()
 	cancel := c.cancel

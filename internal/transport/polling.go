@@ -31,6 +31,7 @@ type polling struct {
 	posting bool      // a POST is being read or delivered
 	posted  sync.Cond // the end of it
 
+	unknown bool          // it ends, and no new request is answered: it is about to be removed
 	goodbye bool          // the peer sent a close packet: polls are answered by a noop
 	gone    chan struct{} // if set, closed when the session is removed
 
@@ -84,7 +85,7 @@ func (c *Conn) lockPolled() error {
 			return unknownSession()
 		}
 	}
-	if c.state == stateClosed {
+	if c.state == stateClosed || c.poll.unknown {
 		c.mu.Unlock()
 		return unknownSession()
 	}

@@ -118,8 +118,9 @@ test("React Native: a session outlives the app, and it connects when it is shown
   await second.auth.refresh();
   const token = await second.auth.getAccessToken();
   await vi.waitFor(() => expect(JSON.parse(kept.get("holdfast:tokens")!).access).toBe(token));
-  server.vanish();
+  server.stop(); // so that it stays away until it is told to come back
   await vi.waitFor(() => expect(second.socket.state.state).toBe("connecting"));
+  server.start();
   const { connections } = server;
   for (const fn of shown) fn("background");
   expect(server.connections).toBe(connections);
