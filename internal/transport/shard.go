@@ -2,6 +2,7 @@ package transport
 
 import (
 	"sync"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/hub"
 )
@@ -72,6 +73,7 @@ func (sh *shard) stop() {
 func (sh *shard) run() {
 	a := newAttempt()
 	var turn []pending
+	var g gather
 	for {
 		sh.mu.Lock()
 		for len(sh.due) == 0 {
@@ -83,19 +85,27 @@ func (sh *shard) run() {
 			sh.parked = true
 			sh.wake.Wait()
 		}
+		if hold := g.hold(len(sh.due)); hold > 0 && !sh.stopped {
+			sh.mu.Unlock()
+			time.Sleep(hold)
+			sh.mu.Lock()
+		}
 		turn, sh.due = sh.due, turn[:0]
 		sh.mu.Unlock()
+		began := time.Now()
+		a.joined = 0
 		for i, p := range turn {
 			turn[i] = pending{}
 			p.conn.tryWrite(p.socket, a)
 		}
+		g.turned(len(turn), a.joined, time.Since(began))
 	}
 }
 
 // attempt is what one goroutine needs to write without waiting.
 type attempt struct {
 	frames [joinFrames]*hub.Frame
-	buffer []byte // for what is joined
+	joined int // frames since it was set to 0
 	step   func(fd uintptr) bool
 
 	// Of the write under way.
@@ -105,7 +115,7 @@ type attempt struct {
 }
 
 func newAttempt() *attempt {
-	a := &attempt{buffer: make([]byte, 0, smallBuffer)}
+	a := &attempt{}
 	a.step = a.try
 	return a
 }

@@ -1,9 +1,14 @@
 package transport
 
 import (
+	"io"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/holdfast-dev/holdfast/hub"
 )
 
 // TestSlowPeersHoldUpNoShard has a peer that does not read in each shard, and
@@ -73,20 +78,27 @@ func TestDeliveryAllocates(t *testing.T) {
 	rg := newRig(t, tcpNetwork(t), EngineConfig{})
 	c, s := rg.connect()
 	f := s.frame("event")
-	one := make([]byte, len(f.Wire))
-	for _, send := range []func() bool{
-		func() bool { return s.conn.Send(f) },
-		func() bool { return s.conn.SendNow(f) },
+	// More than a small buffer; and a queue has no ring for so few.
+	many := slices.Repeat([]*hub.Frame{s.frame(strings.Repeat("x", smallBuffer/3))}, 4)
+	for _, tt := range []struct {
+		name  string
+		send  func() bool
+		bytes int
+	}{
+		{"Send", func() bool { return s.conn.Send(f) }, len(f.Wire)},
+		{"SendNow", func() bool { return s.conn.SendNow(f) }, len(f.Wire)},
+		{"a joined write", func() bool { return s.conn.SendAll(many...) }, len(many) * len(many[0].Wire)},
 	} {
+		got := make([]byte, tt.bytes)
 		if n := testing.AllocsPerRun(500, func() {
-			if !send() {
+			if !tt.send() {
 				t.Fatal("not sent")
 			}
-			if _, err := c.in.Read(one); err != nil {
+			if _, err := io.ReadFull(c.in, got); err != nil {
 				t.Fatal(err)
 			}
 		}); n != 0 {
-			t.Errorf("a delivery makes %v allocations", n)
+			t.Errorf("%s: a delivery makes %v allocations", tt.name, n)
 		}
 	}
 	c.bye()

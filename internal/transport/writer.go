@@ -167,20 +167,24 @@ func (c *Conn) tryWrite(s *socket, a *attempt) {
 	if !ok {
 		return
 	}
-	var out []byte
-	shared := len(batch) == 1 && len(control) == 0
-	if shared {
+	a.joined += len(batch)
+	var out, buf []byte
+	if len(batch) == 1 && len(control) == 0 {
 		out = s.bytes(batch[0])
 	} else {
-		out = s.join(a.buffer[:0], batch, control)
+		buf = c.host.pool.get(sizeOf(batch, control))
+		out = s.join(buf[:0], batch, control)
 	}
 	clear(a.frames[:])
 	n, err := a.write(s.raw, out)
-	if err == nil && n < len(out) {
-		rest := out[n:]
-		if !shared {
+	rest := out[n:]
+	if buf != nil {
+		if err == nil && len(rest) > 0 {
 			rest = bytes.Clone(rest)
 		}
+		c.host.pool.put(buf)
+	}
+	if err == nil && len(rest) > 0 {
 		c.leaveRest(s, rest, closing)
 		return
 	}
