@@ -133,6 +133,7 @@ func (s *serveCmd) start(e *environment, p plan, watch watch, log *slog.Logger) 
 // serve runs the HTTP servers until ctx ends or one of them fails, and then
 // drains.
 func (s *serveCmd) serve(ctx context.Context, srv *standalone.Standalone, log *slog.Logger, listener net.Listener, certificate *tls.Certificate, admin net.Listener, metrics *prometheus.Registry) error {
+	defer keepMemory(readMemory(), freeMemory)()
 	public := s.httpServer(srv, log)
 	if certificate != nil {
 		public.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
