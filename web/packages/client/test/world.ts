@@ -68,6 +68,8 @@ export class Server {
 }
 
 class Shelf implements Storage {
+  /** What its process has heard of so far, while it hears nothing. */
+  stale: Map<string, string> | undefined;
   readonly #kept: Map<string, string>;
   readonly #changed: (key: string, value: string | null) => void;
   /** What each use throws: storage that is blocked, or full where only `writes`. */
@@ -90,16 +92,18 @@ class Shelf implements Storage {
   }
   getItem(key: string): string | null {
     if (this.broken) throw this.broken;
-    return this.#kept.get(key) ?? null;
+    return (this.stale ?? this.#kept).get(key) ?? null;
   }
   setItem(key: string, value: string): void {
     if (this.broken ?? this.writes) throw this.broken ?? this.writes;
+    this.stale?.set(key, value);
     if (this.#kept.get(key) === value) return;
     this.#kept.set(key, value);
     this.#changed(key, value);
   }
   removeItem(key: string): void {
     if (this.broken) throw this.broken;
+    this.stale?.delete(key);
     if (this.#kept.delete(key)) this.#changed(key, null);
   }
 }
@@ -109,7 +113,7 @@ export class Browser {
   readonly kept = new Map<string, string>();
   readonly tabs: Tab[] = [];
   readonly server = new Server();
-  channels = new Set<Channel & { name: string }>();
+  channels = new Set<Channel & { name: string; tab: Tab }>();
   #queue: { name: string; give: () => void }[] = [];
   #owners = new Map<string, Tab>();
 
@@ -151,6 +155,21 @@ export class Browser {
     this.#next(name);
   }
 
+  /**
+   * Holds back what a tab hears of others, messages and what they write, as
+   * between busy processes: the server's answers and locks come by other ways.
+   * It comes when the function returned is called.
+   */
+  deafen(tab: Tab): () => void {
+    tab.late = [];
+    tab.local.stale = new Map(this.kept);
+    return () => {
+      const late = tab.late!.splice(0);
+      tab.late = tab.local.stale = undefined;
+      for (const give of late) give();
+    };
+  }
+
   /** As a tab that crashes: its locks are freed, and nothing of it is heard any more. */
   kill(tab: Tab): void {
     tab.dead = true;
@@ -169,6 +188,8 @@ export class Tab {
   readonly listened: string[] = [];
   readonly told: string[] = [];
   dead = false;
+  /** What is held back from it. */
+  late: (() => void)[] | undefined;
   http!: Http;
   auth!: AuthManager;
 
@@ -183,13 +204,14 @@ export class Tab {
     this.local = new Shelf(browser.kept, (key, newValue) => {
       for (const tab of browser.tabs) {
         if (tab === this || tab.dead) continue;
-        queueMicrotask(() => tab.events.dispatchEvent(Object.assign(new Event("storage"), { key, newValue })));
+        tab.hear(() => tab.events.dispatchEvent(Object.assign(new Event("storage"), { key, newValue })));
       }
     });
     this.session = new Shelf(new Map(), () => {});
     const self = this;
     class FakeChannel implements Channel {
       readonly name: string;
+      readonly tab = self;
       onmessage: Channel["onmessage"] = null;
       constructor(name: string) {
         this.name = name;
@@ -199,7 +221,7 @@ export class Tab {
         if (self.dead) return;
         const copy = structuredClone(data);
         for (const c of browser.channels)
-          if (c !== this && c.name === this.name) queueMicrotask(() => c.onmessage?.({ data: copy }));
+          if (c !== this && c.name === this.name) c.tab.hear(() => c.onmessage?.({ data: copy }));
       }
       close(): void {
         browser.channels.delete(this);
@@ -236,6 +258,12 @@ export class Tab {
       ...deps,
     });
     this.auth = new AuthManager(config, { platform, own: this.http.own });
+  }
+
+  /** Brings it what another tab has told. */
+  hear(give: () => void): void {
+    if (this.late) this.late.push(give);
+    else queueMicrotask(give);
   }
 
   /** Writes down what the manager tells, from now on. */

@@ -1,4 +1,4 @@
-import { sleep, until, within } from "../abort.js";
+import { until, within } from "../abort.js";
 import { Emitter, safely } from "../emitter.js";
 import { actionOf, HoldfastError, local, signedOut, unloaded } from "../errors.js";
 import { createHttp } from "../http/own.js";
@@ -51,7 +51,6 @@ export function manage(config: AuthConfig, surroundings: AuthSurroundings): Auth
   let held: Session | undefined;
   let out = false; // signed out by somebody's wish, or for good: a cookie is not tried
   let flight: Flight | undefined; // of what is held
-  let linger: (() => void) | undefined; // gives the lock back after the last refresh
   let refreshedAt = -Infinity;
   let refusals: number[] = []; // refreshes for refused tokens, lately
   let failures = 0; // refreshes in a row that will be tried again
@@ -232,7 +231,6 @@ export function manage(config: AuthConfig, surroundings: AuthSurroundings): Auth
   /** The end of the refresh under way, which is begun if need be. */
   const begin = (refused = false): Promise<void> => {
     if (flight) return flight.done;
-    linger?.();
     const mine = (flight = { stop: new AbortController() } as Flight);
     mine.done = new Promise((resolve, reject) => (mine.land = (e) => (e ? reject(e) : resolve())));
     mine.done.catch(() => {}); // nobody waits for one ahead of time
@@ -263,13 +261,10 @@ export function manage(config: AuthConfig, surroundings: AuthSurroundings): Auth
       if (refused) refusals.push(now());
       // A cookie may be somebody else's by now.
       become(next, old && old.user?.id === next.user?.id);
-      // Storage takes a moment to reach tabs in other processes. Who gets the lock next must find the new tokens.
-      // This tab needs no such wait: its next refresh ends it.
-      if (!alone) await Promise.race([sleep(100), new Promise<void>((resolve) => (linger = resolve))]);
     };
     try {
       await within(mine.stop!.signal, 30_000, (signal) =>
-        alone ? run(signal) : locked(platform, key + ":lock", shared(), signal, () => run(signal)),
+        alone ? run(signal) : locked(platform, key + ":lock", shared(), signal, () => run(signal), crossTabSync && held),
       );
     } catch (e: any) {
       if (!current()) return; // of a session that nobody wants any more

@@ -14,6 +14,8 @@ export interface Session {
   readonly receivedAt: number;
   /** Somebody has begun to renew it, so that the server may have used `refresh` up. */
   readonly renewing?: boolean;
+  /** Random: names this session and no other, and tells nothing of its tokens. Older versions kept none. */
+  readonly n?: number;
 }
 
 /** The claims of a JWT, empty for any other text. Nothing is verified: only the server can. */
@@ -58,6 +60,7 @@ export function makeSession(t: Tokens, now: number, old?: Session, date = NaN): 
     sessionId: t.sessionId ?? sid ?? old?.sessionId,
     lifetimeMs: life > 0 ? life : undefined,
     receivedAt: now,
+    n: Math.random(),
   });
 }
 

@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { AuthConfig } from "../../src/types.js";
 import "../../src/auth/lease.js"; // loaded where there are no Web Locks: reading files takes time of the real clock
 import "../../src/testing/loaded.js";
-import { Browser, Tab, json, jwt, settle } from "../world.js";
+import { Browser, Tab, json, jwt, outcome, settle } from "../world.js";
 
 const key = "holdfast:tokens";
 const refresh = "/api/auth/refresh";
@@ -113,6 +114,61 @@ test.each([
   await vi.advanceTimersByTimeAsync(3_600_000);
   expect(server.count(refresh)).toBeLessThan(7);
   expect([a, b].flatMap((t) => t.since()).filter((e) => !/^(sign-in|refresh)( remote)?$/.test(e))).toEqual([]);
+});
+
+describe.each([
+  ["by storage and a channel", {}, []],
+  ["by storage events", {}, ["BroadcastChannel"]],
+  ["by a channel alone", { storage: "sessionStorage" }, []],
+  ["by a channel alone, with a cookie", { cookie: true }, []],
+])("L17 new tokens reach another tab late, %s: it refreshes no second time", (_, config, without) => {
+  async function late() {
+    const a = new Tab(new Browser(), config as AuthConfig, without as any, { csrf: false }).follow();
+    const b = new Tab(a.browser, config as AuthConfig, without as any, { csrf: false });
+    const { server } = a.browser;
+    a.auth.setTokens(server.grant("ann"));
+    if ("storage" in config) b.session.setItem(key, a.session.getItem(key)!); // as where a tab is duplicated
+    b.follow();
+    await vi.advanceTimersByTimeAsync(60_000);
+    const before = server.count(refresh);
+    return { a, b, refreshes: () => server.count(refresh) - before, arrive: a.browser.deafen(b) };
+  }
+
+  test("it waits already", async () => {
+    const { a, b, refreshes, arrive } = await late();
+    const done = Promise.all([a.auth.refresh(), b.auth.refresh()]);
+    await vi.advanceTimersByTimeAsync(3000);
+    arrive();
+    await done;
+    expect(refreshes()).toBe(1);
+    expect(await b.auth.getAccessToken()).toBe(await a.auth.getAccessToken());
+  });
+
+  test("it begins when the first is done, which may begin again", async () => {
+    const { a, b, refreshes, arrive } = await late();
+    await a.auth.refresh();
+    await vi.advanceTimersByTimeAsync(1000);
+    const done = b.auth.refresh();
+    await vi.advanceTimersByTimeAsync(1000);
+    await a.auth.refresh();
+    await vi.advanceTimersByTimeAsync(1000);
+    arrive();
+    await done;
+    expect(refreshes()).toBe(2);
+    expect(await b.auth.getAccessToken()).toBe(await a.auth.getAccessToken());
+  });
+
+  test("it does not wait for ever, nor with the new tokens", async () => {
+    const { a, b, refreshes } = await late();
+    await a.auth.refresh();
+    const done = outcome(b.auth.refresh());
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(done.done).toBe(false);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([done.done, refreshes()]).toEqual([true, 2]);
+    await b.auth.refresh();
+    expect(refreshes()).toBe(3);
+  });
 });
 
 test("L17 a lease that nobody gives back ends", async () => {
