@@ -86,7 +86,7 @@ func TestSoak(t *testing.T) {
 		if err := report.Err(); err != nil {
 			t.Errorf("round %d: %v", round, err)
 		}
-		figures = append(figures, take(all))
+		figures = append(figures, take(all, figures))
 		if t.Failed() {
 			t.Fatalf("to see it again: HOLDFAST_SOAK=%v HOLDFAST_SOAK_SEED=%d go test -run TestSoak -v ./internal/soak", length, seed)
 		}
