@@ -9,5 +9,7 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // A bound for machines that are busy, in place of one second.
+    expect: { poll: { interval: 20, timeout: 20_000 } },
   },
 });

@@ -95,7 +95,7 @@ func idleConnections(t testing.TB, rg *rig, n int) []net.Conn {
 // settle waits until a figure is at most limit, for a while: goroutines end
 // without an event.
 func settle(figure func() int, limit int) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	until(func() bool { return figure() <= limit || ctx.Err() != nil })
 	return figure()

@@ -207,7 +207,7 @@ func (rg *rig) serve(handler http.Handler) {
 				c.cut()
 			}
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := rg.engine.Close(ctx); err != nil {
 			t.Errorf("Engine.Close: %v", err)
@@ -248,7 +248,7 @@ func (s *session) message(t testing.TB) string {
 	select {
 	case m := <-s.got:
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no message")
 		return ""
 	}

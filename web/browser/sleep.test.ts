@@ -16,7 +16,7 @@ test("L13 the machine sleeps over the token's end: a fresh token before any requ
   await cdp.send("Debugger.enable");
   await page.evaluate((session) => {
     start({ auth: { crossTabSync: false, storage: "sessionStorage" }, socket: { minBackoff: 50, maxBackoff: 200 } });
-    client.auth!.setTokens({ ...session, expiresIn: 4 });
+    client.auth!.setTokens({ ...session, expiresIn: 8 }); // long enough to fall asleep before it is renewed
     let last = Date.now();
     window.gap = 0;
     setInterval(() => {
@@ -33,7 +33,7 @@ test("L13 the machine sleeps over the token's end: a fresh token before any requ
   await cdp.send("Debugger.pause");
   await asleep;
   const before = await w.stage.state();
-  const end = await watch.evaluate(() => Date.now() + 5000);
+  const end = await watch.evaluate(() => Date.now() + 8000);
   await w.stage.do("expire");
   await w.stage.do("close", { status: 1001 }); // as servers do with who does not answer
   await until(watch, (end) => Date.now() > end, end);

@@ -23,13 +23,13 @@ const cardOf = (page: Page, title: string) => page.locator("[data-card]").filter
 /** Waits until a list has exactly these cards, in this order. */
 async function shows(page: Page, title: string, ...cards: string[]): Promise<void> {
   await expect
-    .poll(() => list(page, title).locator(".card-link").allTextContents(), { timeout: 15_000, interval: 20 })
+    .poll(() => list(page, title).locator(".card-link").allTextContents())
     .toEqual(cards);
 }
 
 const pendings = (page: Page) => page.locator(".pending").count();
 
-const settled = (page: Page) => expect.poll(() => pendings(page), { timeout: 20_000, interval: 20 }).toBe(0);
+const settled = (page: Page) => expect.poll(() => pendings(page)).toBe(0);
 
 /** Adds cards by the line in a list. */
 async function add(page: Page, title: string, ...cards: string[]): Promise<void> {
@@ -80,7 +80,7 @@ describe("two people", () => {
     await ada.share(b.id, bob, "editor");
     const [a, c] = [await ada.open(at(b.id)), await bob.open(at(b.id))];
     const names = (page: Page, ...titles: string[]) =>
-      expect.poll(() => page.locator("[data-list] h2").allTextContents(), { timeout: 15_000, interval: 20 }).toEqual(titles);
+      expect.poll(() => page.locator("[data-list] h2").allTextContents()).toEqual(titles);
     await a.getByRole("button", { name: "Add a list" }).click();
     await a.keyboard.type("Later\n");
     await a.keyboard.press("Escape");

@@ -20,7 +20,7 @@ const focus = (page: Page) =>
     return element === document.body ? "nothing" : (element.getAttribute("aria-label") ?? element.textContent);
   });
 
-const focused = (page: Page, name: string) => expect.poll(() => focus(page), { interval: 20 }).toContain(name);
+const focused = (page: Page, name: string) => expect.poll(() => focus(page)).toContain(name);
 
 const role = (of: string, who: Person, role: string) => ada.call("PATCH", `/api/boards/${of}/members/${who.id}`, { role });
 
@@ -70,7 +70,7 @@ test("the way back leads from a card that was closed to where one was before its
   const other = await ada.open(`#/b/${b.id}/${card!.id}`);
   await other.getByRole("dialog").getByRole("button", { name: "Save" }).click();
   await link(other, "One").waitFor();
-  await expect.poll(() => other.url(), { interval: 20 }).toBe(`${board.url}/#/b/${b.id}`);
+  await expect.poll(() => other.url()).toBe(`${board.url}/#/b/${b.id}`);
 });
 
 test("a text that is marked beyond a dialog's edge leaves it open", async () => {

@@ -3,6 +3,8 @@ import { HoldfastError } from "../../src/errors.js";
 import "../../src/testing/loaded.js";
 import { Browser, Tab, json, jwt, outcome, settle } from "../world.js";
 
+const patience = 20_000; // ms: a bound for machines that are busy
+
 const refresh = "/api/auth/refresh";
 const signOut = "/api/auth/sign-out";
 
@@ -383,7 +385,7 @@ test("a handler that throws stops nobody", async () => {
     tab.auth.setTokens(tab.browser.server.grant("ann"));
     await tab.auth.refresh();
     expect(seen).toHaveBeenCalledTimes(1);
-    await vi.waitFor(() => expect(thrown).toHaveLength(1));
+    await vi.waitFor(() => expect(thrown).toHaveLength(1), patience);
   } finally {
     process.off("uncaughtException", caught);
     listeners.forEach((l) => process.on("uncaughtException", l));

@@ -7,6 +7,8 @@ import { createTestPlatform, createTestServer, paths, type TestServer } from "..
 import { build, mint, remove, start, type Running } from "../real/holdfast.js";
 import { load } from "./recipe.js";
 
+const patience = 20_000; // ms: a bound for machines that are busy
+
 const exchange = "/api/realtime/token";
 let server: TestServer | undefined;
 const open: { close(): void }[] = [];
@@ -107,7 +109,7 @@ test("React Native: a session outlives the app, and it connects when it is shown
   };
   const first = await app();
   first.auth.setTokens(await first.http.post(paths.signIn, { email: "ann", password: "x" }, { anonymous: true }));
-  await vi.waitFor(() => expect(kept.get("holdfast:tokens")).toContain("ann"));
+  await vi.waitFor(() => expect(kept.get("holdfast:tokens")).toContain("ann"), patience);
   first.close();
   expect(shown.size).toBe(0);
 
@@ -117,17 +119,17 @@ test("React Native: a session outlives the app, and it connects when it is shown
   expect(shown.size).toBe(2); // the AuthManager and the socket
   await second.auth.refresh();
   const token = await second.auth.getAccessToken();
-  await vi.waitFor(() => expect(JSON.parse(kept.get("holdfast:tokens")!).access).toBe(token));
+  await vi.waitFor(() => expect(JSON.parse(kept.get("holdfast:tokens")!).access).toBe(token), patience);
   server.stop(); // so that it stays away until it is told to come back
-  await vi.waitFor(() => expect(second.socket.state.state).toBe("connecting"));
+  await vi.waitFor(() => expect(second.socket.state.state).toBe("connecting"), patience);
   server.start();
   const { connections } = server;
   for (const fn of shown) fn("background");
   expect(server.connections).toBe(connections);
   for (const fn of shown) fn("active");
-  await vi.waitFor(() => expect(second.socket.state.connected).toBe(true));
+  await vi.waitFor(() => expect(second.socket.state.connected).toBe(true), patience);
   await second.auth.clear();
-  await vi.waitFor(() => expect(kept.has("holdfast:tokens")).toBe(false));
+  await vi.waitFor(() => expect(kept.has("holdfast:tokens")).toBe(false), patience);
 });
 
 test("TanStack Start: each request has a client, loads as its visitor, and renders", async () => {

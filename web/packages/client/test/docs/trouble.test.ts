@@ -219,7 +219,7 @@ const rows: Record<string, () => Promise<void>> = {
     const queued = client({ authToken, socket: { queue: true } });
     await queued.socket.emit("add", 3);
     await queued.socket.connect();
-    await vi.waitFor(() => expect(server.added).toEqual([2, 3]));
+    await vi.waitFor(() => expect(server.added).toEqual([2, 3]), 20_000);
   },
 };
 

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createTestServer, type TestServer } from "../../src/testing/index.js";
 
+const patience = 20_000; // ms: a bound for machines that are busy
+
 // The official client shows whether the server of tests speaks the protocol:
 // it knows nothing of Holdfast.
 let server: TestServer;
@@ -45,7 +47,7 @@ describe.each([["websocket", () => [engine.WebSocket]], ["polling", () => [engin
       expect(await socket.emitWithAck("nothing")).toMatchObject({ ok: false, error: { code: "NOT_FOUND" } });
       expect(await socket.emitWithAck("refuse", "CONFLICT")).toMatchObject({ ok: false, error: { code: "CONFLICT" } });
       if (name === "both") {
-        await vi.waitFor(() => expect(socket.io.engine.transport.name).toBe("websocket"));
+        await vi.waitFor(() => expect(socket.io.engine.transport.name).toBe("websocket"), patience);
         expect(await socket.emitWithAck("echo", 2)).toEqual({ ok: true, data: 2 });
       }
       expect(server.connections).toBe(1);
