@@ -64,8 +64,7 @@ type Conn struct {
 	desynced    bool   // what the peer sends can't be read any more
 	closeSent   bool   // our Close frame is written
 	closeGot    bool   // the peer's Close frame was read
-	pongDue     bool   // a WebSocket Ping is to be answered,
-	pong        []byte // with this
+	pongs       []byte // answers to WebSocket Pings, as frames
 	pingDue     bool   // a WebSocket Ping is to be sent
 
 	timer   *time.Timer

@@ -74,7 +74,7 @@ func (c *Conn) end(e ending) {
 	c.queue.Close()
 	if !e.flush {
 		c.queue.Clear()
-		c.pongDue = false
+		c.pongs = nil
 	}
 	c.host.wg.Add(1) // for notifyClosed, which comes last
 	defer c.host.wg.Done()

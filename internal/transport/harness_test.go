@@ -485,6 +485,7 @@ func (c *wsClient) text(s string) { c.t.Helper(); c.write(frame(fText, s)) }
 // "pong …", "close CODE REASON", or "eof"; what came compressed begins with
 // "packed ".
 func (c *wsClient) next() string {
+	first, _ := c.in.Peek(2)
 	h, err := ws.ReadHeader(c.in)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -492,7 +493,9 @@ func (c *wsClient) next() string {
 		}
 		return "error " + err.Error()
 	}
-	if h.Masked || h.Rsv&^rsv1 != 0 || !h.Fin {
+	form := first[1]
+	if h.Masked || h.Rsv&^rsv1 != 0 || !h.Fin || h.OpCode.IsControl() && (h.Length > 125 || h.Rsv != 0) ||
+		form == 126 && h.Length < 126 || form == 127 && h.Length <= 65535 {
 		return fmt.Sprintf("bad header %+v", h)
 	}
 	body := make([]byte, h.Length)

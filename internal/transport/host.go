@@ -17,12 +17,13 @@ import (
 // those run on.
 type host struct {
 	// Static after construction.
-	cfg   EngineConfig // with defaults; what only Engine.IO needs is idle in a Plain
-	plain bool         // no Engine.IO: messages are WebSocket messages, pings its control frames
-	start time.Time
-	clock func() instant // now
-	ping  *hub.Frame     // nil if plain
-	pack  *deflater      // nil without compression
+	cfg    EngineConfig // with defaults; what only Engine.IO needs is idle in a Plain
+	plain  bool         // no Engine.IO: messages are WebSocket messages, pings its control frames
+	binary bool         // of a plain one: binary messages are delivered
+	start  time.Time
+	clock  func() instant // now
+	ping   *hub.Frame     // nil if plain
+	pack   *deflater      // nil without compression
 
 	pool     buffers
 	attempts sync.Pool     // of *attempt

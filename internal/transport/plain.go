@@ -40,6 +40,10 @@ type PlainConfig struct {
 	// counts.
 	Drops *hub.Drops
 
+	// Binary delivers binary messages too. Default: such a message is a
+	// PROTOCOL_ERROR, and closes the connection with 1003.
+	Binary bool
+
 	// Compression accepts permessage-deflate (RFC 7692) from clients that offer
 	// it, without context takeover. Default: no extension is accepted.
 	Compression bool
@@ -68,8 +72,9 @@ type PlainConfig struct {
 // terms as an Engine's; frames for them are made by NewTextFrame. It is safe
 // for concurrent use.
 //
-// A binary message is a PROTOCOL_ERROR, and closes the connection with 1003
-// (RFC 6455 §7.4.1: a type of data that can't be accepted).
+// A binary message is a PROTOCOL_ERROR unless PlainConfig.Binary is set, and
+// closes the connection with 1003 (RFC 6455 §7.4.1: a type of data that can't be
+// accepted).
 type Plain struct{ *host }
 
 // NewPlain returns a Plain. It panics if cfg.Open is nil.
@@ -91,7 +96,7 @@ func NewPlain(cfg PlainConfig) *Plain {
 		Open:         cfg.Open,
 		Logger:       cfg.Logger,
 	}.withDefaults())}
-	p.plain = true
+	p.plain, p.binary = true, cfg.Binary
 	return p
 }
 
@@ -155,10 +160,10 @@ func (w withStatus) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
 
 // message takes a message of a plain WebSocket.
 func (c *Conn) message(data []byte, binary bool) {
-	if binary {
+	if binary && !c.host.binary {
 		c.end(ending{code: closeUnsupported, flush: true,
 			err: holdfast.Errorf(holdfast.ProtocolError, "binary messages are not accepted")})
 		return
 	}
-	c.deliver(data, false)
+	c.deliver(data, binary)
 }

@@ -52,32 +52,6 @@ func TestPlain(t *testing.T) {
 	})
 }
 
-// Everything below messages is as with Engine.IO.
-func TestRFC6455OnPlain(t *testing.T) {
-	for _, r := range rules() {
-		if slices.ContainsFunc(r.want, func(f string) bool { return strings.HasPrefix(f, "binary") }) {
-			continue
-		}
-		t.Run(r.name, func(t *testing.T) {
-			onBoth(t, func(t *testing.T, n network) {
-				rg := newPlainRig(t, n, PlainConfig{MaxPayload: maxMessage}, echoing)
-				c, s := rg.connectPlain()
-				go func() { _, _ = c.conn.Write(r.send) }()
-				c.want(r.want...)
-				if r.want[len(r.want)-1] == "eof" {
-					if err := <-s.closed; strings.Contains(strings.Join(r.want, " "), "_") != (err != nil) {
-						t.Errorf("Closed with %v", err)
-					}
-					c.conn.Close()
-					return
-				}
-				c.bye()
-				s.end(t, "", nil)
-			})
-		})
-	}
-}
-
 func TestBinaryOnPlain(t *testing.T) {
 	for name, send := range map[string][]byte{
 		"whole":     frame(fBinary, "\x01\x02"),

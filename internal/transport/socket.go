@@ -119,14 +119,19 @@ func (c *Conn) text(data []byte) {
 	c.end(ending{err: holdfast.Errorf(holdfast.ProtocolError, "message is no packet"), flush: true})
 }
 
-// answerPing has a WebSocket Ping answered. A later Ping takes the place of
-// one that was not answered yet (RFC 6455 §5.5.3), so that they can't pile up.
+// pongBytes bounds the answers to WebSocket Pings that wait to be written.
+const pongBytes = 1 << 10
+
+// answerPing has a WebSocket Ping answered. Of more than can wait, only the last
+// ones are (RFC 6455 §5.5.3), so that they can't pile up.
 func (c *Conn) answerPing(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == stateOpen {
-		c.pong = append(c.pong[:0:0], data...)
-		c.pongDue = true
+		if len(c.pongs)+2+len(data) > pongBytes {
+			c.pongs = c.pongs[:0]
+		}
+		c.pongs = append(appendHeader(c.pongs, ws.OpPong, len(data)), data...)
 		c.kick()
 	}
 }

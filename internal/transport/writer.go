@@ -72,10 +72,7 @@ func (c *Conn) write(s *socket) {
 func (c *Conn) nextWrite(dst []*hub.Frame, waits bool) (batch []*hub.Frame, control []byte, closing, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pongDue {
-		control = append(appendHeader(nil, ws.OpPong, len(c.pong)), c.pong...)
-		c.pong, c.pongDue = nil, false
-	}
+	control, c.pongs = c.pongs, nil
 	if c.pingDue {
 		control = appendHeader(control, ws.OpPing, 0)
 		c.pingDue = false
@@ -194,7 +191,7 @@ func (c *Conn) tryWrite(s *socket, a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writing = false
-	if c.pongDue || c.pingDue || c.state == stateClosing && !c.closeSent || c.queue.Len() > 0 {
+	if len(c.pongs) > 0 || c.pingDue || c.state == stateClosing && !c.closeSent || c.queue.Len() > 0 {
 		c.kick()
 	}
 }
