@@ -77,3 +77,40 @@ func TestNewFrame(t *testing.T) {
 		t.Errorf("close without body: % x", got)
 	}
 }
+
+// What RFC 6455 §4.1 leaves to clients is taken.
+func TestOpeningHandshakeTaken(t *testing.T) {
+	good := upgradeRequest(websocketQuery)
+	for _, tt := range []struct{ name, old, new string }{
+		{"4.2.1 Upgrade in other letters", "Upgrade: websocket", "Upgrade: WebSocket"},
+		{"4.1 Upgrade names another protocol first", "Upgrade: websocket", "Upgrade: example/2, websocket"},
+		{"4.1 Upgrade in two headers", "Upgrade: websocket", "Upgrade: example\r\nUpgrade: websocket"},
+		{"4.2.1 Connection in other letters", "keep-alive, Upgrade", "Keep-Alive,upgrade"},
+		{"4.2.1 Connection names nothing else", "keep-alive, Upgrade", "Upgrade"},
+		{"4.1 names of headers in other letters", "Sec-WebSocket-Key", "sec-websocket-KEY"},
+		{"4.1 white space around values", "Version: 13", "Version:   13  "},
+		{"4.2.1 unknown headers", "Sec-WebSocket-Version", "Sec-WebSocket-Else: 1\r\nSec-WebSocket-Version"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			request := strings.Replace(good, tt.old, tt.new, 1)
+			if request == good {
+				t.Fatal("nothing replaced")
+			}
+			for kind, rig := range map[string]func(t *testing.T, n network) *rig{
+				"socketio": func(t *testing.T, n network) *rig { return newRig(t, n, EngineConfig{}) },
+				"plain":    func(t *testing.T, n network) *rig { return newPlainRig(t, n, PlainConfig{}) },
+			} {
+				t.Run(kind, func(t *testing.T) {
+					onBoth(t, func(t *testing.T, n network) {
+						rg := rig(t, n)
+						resp := rg.raw(request)
+						if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+							t.Fatalf("%s %v", resp.Status, resp.Header)
+						}
+						rg.opened().conn.Close(nil)
+					})
+				})
+			}
+		})
+	}
+}

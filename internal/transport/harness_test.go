@@ -36,10 +36,12 @@ func onBoth(t *testing.T, test func(t *testing.T, n network)) {
 // onMemnet runs a test that needs the fake clock.
 func onMemnet(t *testing.T, test func(t *testing.T, n network)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		l := memnet.Listen()
-		test(t, network{l, l.Dial, true})
-	})
+	synctest.Test(t, func(t *testing.T) { test(t, memoryNetwork()) })
+}
+
+func memoryNetwork() network {
+	l := memnet.Listen()
+	return network{l, l.Dial, true}
 }
 
 type network struct {

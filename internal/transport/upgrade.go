@@ -30,7 +30,7 @@ func checkUpgrade(w http.ResponseWriter, r *http.Request) error {
 		return refuse("HTTP/1.1 is needed")
 	case r.Host == "":
 		return refuse("Host is missing")
-	case !strings.EqualFold(strings.Join(r.Header["Upgrade"], ","), transportWebSocket):
+	case !hasToken(r.Header["Upgrade"], transportWebSocket): // a client may name others too (§4.1)
 		return refuse("Upgrade is not websocket")
 	case !hasToken(r.Header["Connection"], "upgrade"):
 		return refuse("Connection is not Upgrade")
