@@ -52,7 +52,7 @@ while read -r dir; do
     [[ "$package $name" =~ $want ]] || continue
     targets=$((targets + 1))
     echo "== $package $name"
-    if (cd "$dir" && go test -run '^$' -fuzz "^$name\$" -fuzztime "$each" .) 2>&1 | tee "$work/log"; then result=ok; else
+    if (cd "$dir" && go test -run '^$' -fuzz "^$name\$" -fuzztime "$each" -fuzzminimizetime 2s .) 2>&1 | tee "$work/log"; then result=ok; else
       failed+=" $name" result=failed
     fi
     line=$(grep -E '^fuzz: elapsed: .*execs: ' "$work/log" | tail -1 || true)
