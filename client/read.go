@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -28,7 +29,7 @@ func (c *conn) read() error {
 				err = c.packet(p)
 			}
 			if err != nil {
-				return c.broken(err)
+				return c.broken(err, nil)
 			}
 			continue
 		}
@@ -37,20 +38,24 @@ func (c *conn) read() error {
 			err = c.frame(p)
 		}
 		if err != nil {
-			return c.broken(err)
+			return c.broken(err, data)
 		}
 	}
 }
 
 // broken ends the connection because of what the server sent, or of what over
-// says, and reads on until it is closed in order.
-func (c *conn) broken(err error) error {
+// says, and reads on until it is closed in order. text is the message, if it
+// was one.
+func (c *conn) broken(err error, text []byte) error {
 	if o, ok := errors.AsType[*over](err); ok {
 		c.hangUp(o.err, websocket.StatusNormalClosure)
 	} else {
 		status := websocket.StatusProtocolError
-		if errors.Is(err, holdfast.MessageTooLarge) {
+		switch {
+		case errors.Is(err, holdfast.MessageTooLarge):
 			status = websocket.StatusMessageTooBig
+		case !utf8.Valid(text): // RFC 6455 §8.1, which is not looked at before
+			status = websocket.StatusInvalidFramePayloadData
 		}
 		c.hangUp(&localError{fmt.Errorf("client: packet from the server: %w", err)}, status)
 	}
