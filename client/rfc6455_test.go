@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 )
@@ -124,6 +126,10 @@ func TestRFC6455(t *testing.T) {
 		return serverFrame(cls, string(binary.BigEndian.AppendUint16(nil, n))+reason)
 	}
 	long := strings.Repeat("p", 126)
+	page, err := os.ReadFile("../docs/design/rfc6455.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, send string
 		want       []string
@@ -162,6 +168,9 @@ func TestRFC6455(t *testing.T) {
 		{"§10.4 message too large", string([]byte{text, 127, 0, 0, 0, 0, 0x7f, 0, 0, 0}) + strings.Repeat("x", 5000), []string{"close 1009"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if !bytes.Contains(page, []byte("| "+c.name+" |")) {
+				t.Error("not in docs/design/rfc6455.md")
+			}
 			bubble(t, nil, func(t *testing.T, f *fake) {
 				played := make(chan struct{}, 1)
 				f.byHand(func(h *hand) {

@@ -76,7 +76,19 @@ func each[T any](values []T, one func(v T) rule) (list []rule) {
 }
 
 func demands() []demand {
-	return slices.Concat(framing(), fragmentation(), controlFrames(), closing(), text(), limits())
+	return slices.Concat(handshakes(), framing(), fragmentation(), controlFrames(), closing(), text(), limits())
+}
+
+func handshakes() []demand {
+	return []demand{
+		{"4.1", "an opening handshake that is as it has to be is taken, with whatever else a client may say in it", nil, []string{"TestOpeningHandshakeTaken"}},
+		{"4.2.1", "method, version of HTTP, Upgrade, Connection, key: one that is not is refused with 400 and opens nothing", nil, []string{"TestOpeningHandshake", "TestPlainWithoutHandshake"}},
+		{"4.2.2", "the answer proves that the key was read, and names no extension or subprotocol that was not asked for", nil, []string{"TestOpeningHandshakeTaken", "TestNoExtensionIsOffered", "TestDeflateNegotiation"}},
+		{"4.2.2", "what a client sends right behind its handshake is not lost", nil, []string{"TestMessagesBehindUpgradeRequest", "TestMessagesBehindPlainUpgradeRequest"}},
+		{"4.4", "another version than 13 is refused, and 13 is named", nil, []string{"TestOpeningHandshake"}},
+		{"10.2", "a page of another origin is refused", nil, []string{"server.TestOrigins", "server.TestPlainOrigin"}},
+		{"9.1", "offers of extensions are read with their quotes, lists and parameters, and what can't be kept to is declined", nil, []string{"TestOffersDeflate", "TestDeflateNegotiation", "TestDeflateAfterUpgrade"}},
+	}
 }
 
 func framing() []demand {
