@@ -28,9 +28,10 @@ var halves = map[string]half{
 	"internal/jsonws":   ground,
 	"internal/sse":      ground,
 
-	"tokens":           client,
-	"client":           client,
-	"internal/refusal": client,
+	"tokens":            client,
+	"client":            client,
+	"internal/refusal":  client,
+	"internal/wsclient": client,
 
 	"auth":               server,
 	"identity":           server,

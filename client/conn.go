@@ -9,11 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
 	"github.com/holdfast-dev/holdfast/internal/refusal"
+	"github.com/holdfast-dev/holdfast/internal/wsclient"
 	"github.com/holdfast-dev/holdfast/socketio"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
@@ -22,16 +21,16 @@ import (
 // queued and the WebSocket's close handshake.
 const closeTimeout = 2 * time.Second
 
-// conn is one connection. serve, which runs on the reader's goroutine, owns it.
+// conn is one connection. The goroutine that reads it owns it; see keeper.hold.
 type conn struct {
 	// static after dial
 	s     *Socket
 	wire  wire
 	auth  json.RawMessage // payload of CONNECT, nil for none
 	ctx   context.Context // ends when the connection is cut
-	cut   context.CancelFunc
+	end   context.CancelFunc
 	out   outbox
-	tasks sync.WaitGroup // the writer, a refresh, and the sender of the queue
+	tasks sync.WaitGroup // whoever writes, a refresh, and the sender of the queue
 	// user is whose token it has, where the Source tells; else who the server
 	// says it is, guarded by s.mu.
 	user    string
@@ -44,7 +43,8 @@ type conn struct {
 	patience time.Duration // the longest time between two pings
 	greets   bool          // the first packet after CONNECT has come
 	live     time.Time     // when the server admitted us; zero before
-	opening  func() bool   // stops the end of the attempt from ending this
+	opening  func()        // ends the time that the attempt may take; nil after that
+	handled  bool          // events since the goroutine that reads was replaced
 	watch    *time.Timer   // fires when pings fail to come; nil before the handshake
 
 	// guarded by s.mu
@@ -70,7 +70,7 @@ type conn struct {
 
 // dial opens the connection. extra is added to the query.
 func (s *Socket) dial(ctx context.Context, token tokens.Token, auth any, extra url.Values) (*conn, error) {
-	c := &conn{s: s, used: token, acks: make(map[uint64]func(socketio.Args, error)), retries: make(map[*room]*time.Timer), leaving: make(map[string]bool), greeted: make(chan struct{})}
+	c := &conn{s: s, used: token, greeted: make(chan struct{})}
 	if auth != nil {
 		payload, err := json.Marshal(auth)
 		if err != nil {
@@ -84,8 +84,8 @@ func (s *Socket) dial(ctx context.Context, token tokens.Token, auth any, extra u
 	}
 	c.wire = w
 	c.decoder.Limits = socketio.Limits{Bytes: s.cfg.MaxMessage}
-	c.ctx, c.cut = context.WithCancel(context.Background())
-	c.out.init(s.cfg.SendBuffer)
+	c.ctx, c.end = context.WithCancel(context.Background())
+	c.out.limit, c.out.turns = s.cfg.SendBuffer, &c.tasks
 	return c, nil
 }
 
@@ -97,28 +97,26 @@ func refusedHandshake(e *Error) error {
 	return &handshakeError{status: e.Status, coded: holdfast.Code(refusal.Text(b.Code)).Known(), err: e.Err}
 }
 
-// serve reads until the connection ends. attempt ends when it takes too long
-// to be admitted.
-func (c *conn) serve(r *run, attempt context.Context) (ending, tokens.Token) {
-	c.run = r
-	c.tasks.Go(c.write)
-	c.opening = context.AfterFunc(attempt, func() { c.fail(context.Cause(attempt)) })
-	goodbye := context.AfterFunc(r.ctx, c.goodbye)
+// cut ends the connection without a word.
+func (c *conn) cut() {
+	c.end()
+	c.wire.cut()
+}
 
-	err := c.read()
-
-	c.opening()
-	goodbye()
+// over is called when reading has ended, and says how the connection did.
+func (c *conn) over(err error) (ending, tokens.Token) {
+	c.part(err)
+	c.opened()
+	c.run.serve(nil)
 	if c.watch != nil {
 		c.watch.Stop()
 	}
 	c.out.close()
 	c.cut()
-	c.wire.cut()
 	c.s.down(c) // from here on nobody adds tasks
 	c.tasks.Wait()
 	err = c.reason(err)
-	c.end()
+	c.drop()
 	if !c.s.ours(c) && c.run.ctx.Err() == nil {
 		err = &localError{errAnotherUser} // whatever was wrong with the other's
 	}
@@ -127,6 +125,36 @@ func (c *conn) serve(r *run, attempt context.Context) (ending, tokens.Token) {
 		e.connected, e.lasted = true, time.Since(c.live)
 	}
 	return e, c.token()
+}
+
+// opened ends the time that the attempt may take.
+func (c *conn) opened() {
+	if c.opening != nil {
+		c.opening()
+		c.opening = nil
+	}
+}
+
+// part writes the Close frame that answers the peer's, or says what is wrong
+// with what the peer sent. After that nothing can be read.
+func (c *conn) part(err error) {
+	var status uint16
+	if e, ok := errors.AsType[*wsclient.CloseError](err); ok {
+		status = e.Code
+	} else if e, ok := errors.AsType[*wsclient.FrameError](err); ok {
+		status = e.Code
+	} else {
+		return
+	}
+	c.mu.Lock()
+	if c.hanging == nil {
+		c.hanging = time.AfterFunc(closeTimeout, c.cut)
+	}
+	c.mu.Unlock()
+	if c.out.finish(status, true) {
+		c.writeNow()
+	}
+	<-c.out.flushed() // or cut
 }
 
 // reason says why the connection ended: what the server announced, else what
@@ -140,10 +168,10 @@ func (c *conn) reason(read error) error {
 	case c.cause != nil:
 		return c.cause
 	}
-	if ce, ok := errors.AsType[websocket.CloseError](read); ok {
+	if ce, ok := errors.AsType[*wsclient.CloseError](read); ok {
 		return closeError(ce)
 	}
-	if errors.Is(read, websocket.ErrMessageTooBig) {
+	if errors.Is(read, errTooBig) {
 		return &localError{fmt.Errorf("client: message from the server: %w: %w", holdfast.MessageTooLarge, read)}
 	}
 	return fmt.Errorf("client: connection lost: %w", read)
@@ -161,21 +189,25 @@ func (c *conn) fail(err error) {
 
 // hangUp ends the connection in order: what is queued is written, then last,
 // then a close frame. It does not wait.
-func (c *conn) hangUp(err error, status websocket.StatusCode, last ...outgoing) {
+func (c *conn) hangUp(err error, status uint16, last ...outgoing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil || c.ended {
 		return
 	}
 	c.cause = err
-	c.hanging = time.AfterFunc(closeTimeout, c.cut)
-	c.out.finish(status, last...)
+	if c.hanging == nil {
+		c.hanging = time.AfterFunc(closeTimeout, c.cut)
+	}
+	if c.out.finish(status, false, last...) {
+		go c.write()
+	}
 }
 
 // goodbye is the end that the application asked for.
 func (c *conn) goodbye() {
 	p := socketio.Packet{Type: socketio.Disconnect, Namespace: c.s.ns}
-	c.hangUp(context.Cause(c.run.ctx), websocket.StatusNormalClosure, c.encode(p))
+	c.hangUp(context.Cause(c.run.ctx), wsclient.StatusNormal, c.encode(p))
 }
 
 // encode makes the WebSocket messages of a packet.
@@ -184,44 +216,74 @@ func (c *conn) encode(p socketio.Packet) outgoing {
 	return outgoing{text: p.Append(append(text, byte(engineio.Message))), binary: p.Attachments}
 }
 
-// write writes what is queued until the connection ends.
+// write writes what is queued until there is nothing more. It runs on a
+// goroutine of its own, which has the turn.
 func (c *conn) write() {
 	for {
-		items, status, done := c.out.pop()
-		for _, p := range items {
-			if err := c.writePacket(p); err != nil {
-				c.fail(fmt.Errorf("client: write: %w", err))
-				return
-			}
-		}
-		if done {
-			if status != 0 {
-				// The reader goes on until the peer's close frame or the cut.
-				c.wire.close(status)
-			}
-			return
-		}
-		select {
-		case <-c.out.wake:
-		case <-c.ctx.Done():
+		b, ok := c.out.pop()
+		if !ok || !c.writeBatch(b) {
 			return
 		}
 	}
 }
 
-func (c *conn) writePacket(p outgoing) error {
-	ctx, cancel := context.WithTimeout(c.ctx, c.s.cfg.WriteTimeout)
-	defer cancel()
-	return c.wire.write(ctx, p)
+// writeBatch waits until it is written. Without success the turn has ended.
+func (c *conn) writeBatch(b batch) bool {
+	return c.written(c.wire.write(b, c.s.cfg.WriteTimeout))
 }
 
-// send queues a packet, waiting for room.
+func (c *conn) written(err error) bool {
+	if err == nil {
+		return true
+	}
+	c.fail(fmt.Errorf("client: write: %w", err))
+	c.out.close()
+	c.out.pop()
+	return false
+}
+
+// writeNow writes what is queued as far as that needs no waiting, and leaves the
+// rest to write. The caller has the turn, and holds no lock.
+func (c *conn) writeNow() {
+	b, ok := c.out.pop()
+	if !ok {
+		return
+	}
+	left, err := c.wire.try(b)
+	if !c.written(err) {
+		return
+	}
+	switch {
+	case !left.empty():
+		go func() {
+			if c.writeBatch(left) {
+				c.write()
+			}
+		}()
+	case c.out.more():
+		go c.write()
+	}
+}
+
+// send queues a packet, waiting for room, and writes it if nobody else does.
 func (c *conn) send(ctx context.Context, p socketio.Packet) error {
 	out := c.encode(p)
 	if err := c.fits(out); err != nil {
 		return err
 	}
-	return c.out.push(ctx, out)
+	turn, err := c.out.push(ctx, out)
+	if turn {
+		c.writeNow()
+	}
+	return err
+}
+
+// sendLater queues one of the few small packets of the protocol itself. The
+// caller may hold a lock.
+func (c *conn) sendLater(p socketio.Packet) {
+	if c.out.pushNow(c.encode(p)) {
+		go c.write()
+	}
 }
 
 // fits checks a packet against what the server takes: any Socket.IO server
@@ -285,7 +347,7 @@ func (c *conn) askNow(event string, payload any, fn func(socketio.Args, error)) 
 	data, _ := json.Marshal(payload) // of strings and numbers: can't fail
 	p := eventPacket(c.s.ns, event, socketio.Args{Values: []json.RawMessage{data}})
 	p.ID, p.HasID = id, true
-	c.out.pushNow(c.encode(p))
+	c.sendLater(p)
 }
 
 // expect registers for an ack. Without success fn isn't called.
@@ -297,6 +359,9 @@ func (c *conn) expect(fn func(socketio.Args, error)) (id uint64, ok bool) {
 	}
 	id = c.nextAck
 	c.nextAck++
+	if c.acks == nil {
+		c.acks = make(map[uint64]func(socketio.Args, error))
+	}
 	c.acks[id] = fn
 	return id, true
 }
@@ -306,11 +371,14 @@ func (c *conn) forget(id uint64) func(socketio.Args, error) {
 	defer c.mu.Unlock()
 	fn := c.acks[id]
 	delete(c.acks, id)
+	if len(c.acks) == 0 {
+		c.acks = nil // most of the time nothing is asked for
+	}
 	return fn
 }
 
-// end fails the acks that will not come.
-func (c *conn) end() {
+// drop fails the acks that will not come.
+func (c *conn) drop() {
 	c.mu.Lock()
 	acks := c.acks
 	c.acks, c.ended = nil, true

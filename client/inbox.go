@@ -32,26 +32,25 @@ const itemCost = 200
 var errBehind = &localError{fmt.Errorf("client: events came faster than their handlers, which wait for the server: %w", holdfast.SlowConsumer)}
 
 // inbox holds what waits for handlers. It is bounded in bytes: over its limit
-// push waits for the handlers.
+// push waits for the handlers. While there is nothing to do it has no goroutine,
+// and keeps nothing.
 type inbox struct {
 	limit int
-	wake  chan struct{} // has one element while there is something to do
-	end   chan struct{} // closed by close
+	start func()        // starts the goroutine of the handlers
+	done  chan struct{} // closed when it is closed and no handler runs any more
 
 	mu       sync.Mutex // guards what follows
-	items    []item
+	items    []item     // those from head on wait
+	head     int
 	bytes    int
 	space    chan struct{}    // closed when push should look again; nil if nobody waits
 	asking   map[*asking]bool // calls inside handlers whose answer has not come
+	wake     chan struct{}    // of the goroutine of the handlers; nil while there is none
+	waiting  bool             // it waits for wake
+	quiet    bool             // nothing came since rest was called last
+	leave    bool             // it is to end
 	busy     bool             // a handler is running
 	isClosed bool
-}
-
-func (q *inbox) init(limit int) {
-	q.limit = limit
-	q.wake = make(chan struct{}, 1)
-	q.end = make(chan struct{})
-	q.asking = make(map[*asking]bool)
 }
 
 // push adds an item, waiting for room until stop is closed.
@@ -99,10 +98,33 @@ func (q *inbox) pushNow(it item) {
 func (q *inbox) addLocked(it item) {
 	q.items = append(q.items, it)
 	q.bytes += it.size
-	select {
-	case q.wake <- struct{}{}:
-	default:
+	q.quiet = false
+	if q.wake == nil {
+		q.wake = make(chan struct{}, 1)
+		q.start()
+		return
 	}
+	q.wakeLocked()
+}
+
+// wakeLocked wakes the goroutine of the handlers if it waits.
+func (q *inbox) wakeLocked() {
+	if q.waiting {
+		q.waiting = false
+		q.wake <- struct{}{}
+	}
+}
+
+// rest is called from time to time. If nothing came since the last time, the
+// goroutine of the handlers ends; the next event starts another.
+func (q *inbox) rest() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.quiet && q.waiting {
+		q.leave = true
+		q.wakeLocked()
+	}
+	q.quiet = true
 }
 
 // lookLocked makes push look again.
@@ -113,18 +135,37 @@ func (q *inbox) lookLocked() {
 	}
 }
 
-// take returns the next item and marks the handlers as busy, until gone.
+// fewItems is for how many items the place is kept while the goroutine of the
+// handlers waits.
+const fewItems = 16
+
+// take waits for the next item and marks the handlers as busy, until gone.
+// Without an item the goroutine is to end.
 func (q *inbox) take() (it item, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.isClosed || len(q.items) == 0 {
-		q.items = nil // lets the array go
+	for q.head == len(q.items) && !q.isClosed && !q.leave {
+		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > fewItems {
+			q.items = nil
+		}
+		q.waiting = true
+		wake := q.wake
+		q.mu.Unlock()
+		<-wake
+		q.mu.Lock()
+	}
+	if q.head == len(q.items) || q.isClosed {
+		q.items, q.head, q.wake, q.leave = nil, 0, nil, false
+		if q.isClosed {
+			close(q.done)
+		}
 		return item{}, false
 	}
-	it = q.items[0]
-	q.items[0] = item{}
-	q.items = q.items[1:]
-	q.busy = true
+	it = q.items[q.head]
+	q.items[q.head] = item{}
+	q.head++
+	q.busy, q.leave = true, false
 	return it, true
 }
 
@@ -165,6 +206,9 @@ func (a *asking) begin() {
 	select {
 	case <-a.behind:
 	default:
+		if a.q.asking == nil {
+			a.q.asking = make(map[*asking]bool)
+		}
 		a.q.asking[a] = true
 		a.q.lookLocked()
 	}
@@ -192,12 +236,17 @@ func (q *inbox) running() bool {
 func (q *inbox) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.isClosed {
-		q.isClosed = true
-		q.items = nil
-		q.lookLocked()
-		close(q.end)
+	if q.isClosed {
+		return
 	}
+	q.isClosed = true
+	q.items, q.head = nil, 0
+	q.lookLocked()
+	if q.wake == nil {
+		close(q.done)
+		return
+	}
+	q.wakeLocked()
 }
 
 // asking begins a call that waits for the server. The caller ends it.
@@ -215,21 +264,15 @@ func (s *Socket) askingLater(ctx context.Context) *asking {
 	return &asking{q: &s.inbox, behind: make(chan struct{})}
 }
 
-// dispatch runs the handlers, from the first Connect to Close.
+// dispatch runs the handlers until there is nothing to do for a while.
 func (s *Socket) dispatch() {
-	defer close(s.done)
 	for {
 		it, ok := s.inbox.take()
-		if ok {
-			s.deliver(it)
-			s.inbox.gone(it)
-			continue
-		}
-		select {
-		case <-s.inbox.wake:
-		case <-s.inbox.end:
+		if !ok {
 			return
 		}
+		s.deliver(it)
+		s.inbox.gone(it)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,8 +31,7 @@ func TestInboxBound(t *testing.T) {
 		"fits":   {60, 40, nil},
 		"1 over": {60, 41, ErrNotConnected},
 	} {
-		var q inbox
-		q.init(100)
+		q := inbox{limit: 100, start: func() {}}
 		stop := make(chan struct{})
 		close(stop)
 		if test.waits > 0 {
@@ -55,12 +55,11 @@ func TestOutboxBound(t *testing.T) {
 		"fits":   {60, 40, nil},
 		"1 over": {60, 41, context.Canceled},
 	} {
-		var o outbox
-		o.init(100)
+		o := outbox{limit: 100, turns: new(sync.WaitGroup)}
 		if test.waits > 0 {
 			o.pushNow(outgoing{text: make([]byte, test.waits)})
 		}
-		if err := o.push(ended, outgoing{text: make([]byte, test.more)}); err != test.want {
+		if _, err := o.push(ended, outgoing{text: make([]byte, test.more)}); err != test.want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -69,8 +68,7 @@ func TestOutboxBound(t *testing.T) {
 // A pong counts for what it is, and one waits at a time.
 func TestPongCounts(t *testing.T) {
 	for _, data := range []string{"", "probe"} {
-		var o outbox
-		o.init(100)
+		o := outbox{limit: 100, turns: new(sync.WaitGroup)}
 		o.pong([]byte(data))
 		o.pong([]byte(data))
 		if want := "3" + data; o.bytes != len(want) || len(o.items) != 1 || string(o.items[0].text) != want {

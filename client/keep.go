@@ -18,57 +18,103 @@ type refused struct {
 	reason *holdfast.Error
 }
 
-// keep connects, and connects again, until r is stopped or the rules say so.
+// keeper keeps a run connected. It belongs to one goroutine at a time: the one
+// that connects, or the one that reads the connection.
+type keeper struct {
+	s        *Socket
+	r        *run
+	rules    *rules
+	pending  *refused
+	err      error  // of the last attempt that was not cut short
+	first    error  // of a transport that was refused, while another is tried
+	unfollow func() // leaves the Source's events
+}
+
+// keep begins a run. The keeper goes on by itself until r is stopped or the
+// rules say so.
 func (s *Socket) keep(r *run) {
-	defer s.follow(r)()
-	rules := newRules(s.cfg)
+	k := &keeper{s: s, r: r, rules: newRules(s.cfg), unfollow: s.follow(r)}
 	s.paths.refused = 0
-	var pending *refused
-	var err error   // of the last attempt that was not cut short
-	var first error // of a transport that was refused, while another is tried
+	k.connect()
+}
+
+// connect makes attempts until one is a connection, which another goroutine
+// reads: this one's stack has grown for the handshake.
+func (k *keeper) connect() {
 	for {
-		end, token := s.attempt(r, &pending)
-		if r.ctx.Err() == nil {
-			err = end.err
-		}
-		d := rules.after(end)
-		switch {
-		case r.ctx.Err() != nil:
-		case s.paths.after(end, d.stop) && !rules.spent():
-			d, first = decision{}, end.err
-		case d.stop && first != nil && end.blocked():
-			err = first // of the transport that is preferred
-		default:
-			first = nil
-		}
-		switch {
-		case r.ctx.Err() != nil:
-			d.stop = true
-		case d.tell != nil:
-			s.signOut(r.ctx, refused{token, d.tell})
-		case d.renew != nil && s.client.cfg.Source == nil:
-			d.stop = true
-		case d.renew != nil:
-			pending = &refused{token, d.renew}
-		}
-		if d.stop {
-			s.finish(r, rules.attempts, err)
+		c, end, token := k.attempt()
+		if c != nil {
+			go k.hold(c)
 			return
 		}
-		s.set(Change{State: Disconnected, Err: err, Attempt: rules.attempts, RetryIn: d.wait})
-		timer := time.NewTimer(d.wait)
-		select {
-		case <-timer.C:
-		case <-r.hurry:
-			timer.Stop()
-			rules, pending = newRules(s.cfg), nil
-		case <-r.ctx.Done():
-			timer.Stop()
-			s.finish(r, rules.attempts, err)
+		if !k.again(end, token) {
 			return
 		}
-		s.set(Change{State: Connecting, Attempt: rules.attempts + 1})
 	}
+}
+
+// hold reads a connection to its end.
+func (k *keeper) hold(c *conn) {
+	err := c.read()
+	if err == errReplace {
+		go k.hold(c)
+		return
+	}
+	if k.again(c.over(err)) {
+		k.connect()
+	}
+}
+
+// again takes note of how an attempt or a connection ended, and waits for the
+// next attempt. It is false where there is none, and the run has ended.
+func (k *keeper) again(end ending, token tokens.Token) bool {
+	s, r := k.s, k.r
+	if r.ctx.Err() == nil {
+		k.err = end.err
+	}
+	d := k.rules.after(end)
+	switch {
+	case r.ctx.Err() != nil:
+	case s.paths.after(end, d.stop) && !k.rules.spent():
+		d, k.first = decision{}, end.err
+	case d.stop && k.first != nil && end.blocked():
+		k.err = k.first // of the transport that is preferred
+	default:
+		k.first = nil
+	}
+	switch {
+	case r.ctx.Err() != nil:
+		d.stop = true
+	case d.tell != nil:
+		s.signOut(r.ctx, refused{token, d.tell})
+	case d.renew != nil && s.client.cfg.Source == nil:
+		d.stop = true
+	case d.renew != nil:
+		k.pending = &refused{token, d.renew}
+	}
+	if d.stop {
+		k.finish()
+		return false
+	}
+	s.set(Change{State: Disconnected, Err: k.err, Attempt: k.rules.attempts, RetryIn: d.wait})
+	timer := time.NewTimer(d.wait)
+	select {
+	case <-timer.C:
+	case <-r.hurry:
+		timer.Stop()
+		k.rules, k.pending = newRules(s.cfg), nil
+	case <-r.ctx.Done():
+		timer.Stop()
+		k.finish()
+		return false
+	}
+	s.set(Change{State: Connecting, Attempt: k.rules.attempts + 1})
+	return true
+}
+
+func (k *keeper) finish() {
+	k.unfollow()
+	k.s.finish(k.r, k.rules.attempts, k.err)
 }
 
 func (s *Socket) set(c Change) {
@@ -79,29 +125,44 @@ func (s *Socket) set(c Change) {
 	}
 }
 
-// attempt makes one connection and serves it to its end. It returns how that
-// came, and the token that was last used.
-func (s *Socket) attempt(r *run, pending **refused) (ending, tokens.Token) {
-	ctx, cancel := context.WithTimeoutCause(r.ctx, s.cfg.ConnectTimeout, errConnectTimeout)
-	defer cancel()
+// attempt opens one connection. Where that fails it returns how, and the token
+// that was last used.
+func (k *keeper) attempt() (*conn, ending, tokens.Token) {
+	s := k.s
+	ctx, cancel := context.WithTimeoutCause(k.r.ctx, s.cfg.ConnectTimeout, errConnectTimeout)
+	c, token, err := s.open(ctx, &k.pending)
+	if err != nil {
+		err = timedOut(ctx, err)
+		cancel()
+		return nil, ending{err: err}, token
+	}
+	c.run = k.r
+	stop := context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
+	c.opening = func() { stop(); cancel() }
+	k.r.serve(c)
+	return c, ending{}, token
+}
+
+// open opens a connection in the name of whoever is signed in.
+func (s *Socket) open(ctx context.Context, pending **refused) (*conn, tokens.Token, error) {
 	token, user, err := s.credential(ctx, pending)
 	if err != nil {
-		return ending{err: timedOut(ctx, &sourceError{err})}, token
+		return nil, token, &sourceError{err}
 	}
 	s.mu.Lock()
 	makeAuth := s.auth
 	s.mu.Unlock()
 	auth, err := makeAuth(ctx, token)
 	if err != nil {
-		return ending{err: timedOut(ctx, &sourceError{fmt.Errorf("client: auth payload: %w", err)})}, token
+		return nil, token, &sourceError{fmt.Errorf("client: auth payload: %w", err)}
 	}
 	c, err := s.dial(ctx, token, auth, s.tokenQuery(token))
 	if err != nil {
-		return ending{err: timedOut(ctx, err)}, token
+		return nil, token, err
 	}
 	c.user = user
 	_, c.told = s.client.cfg.Source.(sessioned)
-	return c.serve(r, ctx)
+	return c, token, nil
 }
 
 // tokenQuery is the token as a parameter of the URL, where that is wanted.

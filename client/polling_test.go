@@ -11,9 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/wsclient"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -35,7 +34,7 @@ func polling(t *testing.T, max int, handler http.HandlerFunc, test func(t *testi
 			t.Fatal(err)
 		}
 		defer w.cut()
-		if kind, data, err := w.read(t.Context()); err != nil || kind != websocket.MessageText || string(data) != pollHandshake {
+		if kind, data, err := w.read(); err != nil || kind != wsclient.Text || string(data) != pollHandshake {
 			t.Fatal(kind, string(data), err)
 		}
 		test(t, w)
@@ -68,12 +67,12 @@ func TestPollAnswers(t *testing.T) {
 				var got []string
 				var err error
 				for range 4 {
-					var kind websocket.MessageType
+					var kind wsclient.Kind
 					var data []byte
-					if kind, data, err = w.read(t.Context()); err != nil {
+					if kind, data, err = w.read(); err != nil {
 						break
 					}
-					got = append(got, fmt.Sprintf("%s %q", map[websocket.MessageType]string{websocket.MessageText: "text", websocket.MessageBinary: "binary"}[kind], data))
+					got = append(got, fmt.Sprintf("%s %q", map[wsclient.Kind]string{wsclient.Text: "text", wsclient.Binary: "binary"}[kind], data))
 				}
 				_, local := errors.AsType[*localError](err)
 				if err == nil && fmt.Sprint(got) != test.want || err != nil && !strings.HasPrefix(err.Error(), test.want) || local != test.local || polls != 1 {
@@ -86,7 +85,7 @@ func TestPollAnswers(t *testing.T) {
 
 // An answer may be as large as its bound, and no larger.
 func TestPollBound(t *testing.T) {
-	for extra, want := range map[int]error{0: nil, 1: websocket.ErrMessageTooBig} {
+	for extra, want := range map[int]error{0: nil, 1: errTooBig} {
 		size := 0
 		polling(t, 1000, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "4"+strings.Repeat("x", size-1))
@@ -95,7 +94,7 @@ func TestPollBound(t *testing.T) {
 				t.Error(w.limit)
 			}
 			size = int(w.limit) + extra
-			if _, data, err := w.read(t.Context()); !errors.Is(err, want) || err == nil && len(data) != size {
+			if _, data, err := w.read(); !errors.Is(err, want) || err == nil && len(data) != size {
 				t.Errorf("%d over: %d bytes, %v", extra, len(data), err)
 			}
 		})
@@ -114,7 +113,7 @@ func TestPollSize(t *testing.T) {
 	}, func(t *testing.T, w *pollingWire) {
 		for _, binary := range [][][]byte{nil, {{}}, {{1}}, {{1, 2}}, {{1, 2, 3}}, {{1, 2, 3, 4}, {5}}} {
 			p := outgoing{text: []byte(`42["a"]`), binary: binary}
-			if err := w.write(t.Context(), p); err != nil {
+			if err := w.write(batch{items: []outgoing{p}}, DefaultWriteTimeout); err != nil {
 				t.Fatal(err)
 			}
 			sent, ok := strings.CutPrefix(body, "POST text/plain;charset=UTF-8 ")
@@ -123,7 +122,7 @@ func TestPollSize(t *testing.T) {
 			}
 		}
 		status = 403
-		if err := w.write(t.Context(), outgoing{text: []byte("2")}); err == nil || err.Error() != "client: polling ended with status 403: No." {
+		if err := w.write(batch{items: []outgoing{{text: []byte("2")}}}, DefaultWriteTimeout); err == nil || err.Error() != "client: polling ended with status 403: No." {
 			t.Error(err)
 		}
 	})

@@ -1,46 +1,74 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
 
-	"github.com/coder/websocket"
-
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
 	"github.com/holdfast-dev/holdfast/internal/refusal"
+	"github.com/holdfast-dev/holdfast/internal/wsclient"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
+// errReplace is what read returns where another goroutine is to go on.
+var errReplace = errors.New("client: to be read on by another goroutine")
+
 // read handles what the server sends until the connection ends.
+//
+// A stack that has grown for an event does not shrink to its first size again.
+// So after a ping, which comes to idle connections too, a goroutine that has
+// handled something leaves the reading to a new one.
 func (c *conn) read() error {
 	for {
-		// c.ctx carries no deadline: it is the cut itself.
-		kind, data, err := c.wire.read(c.ctx)
-		if err != nil {
+		// Waiting is done here where it can be, with nothing of what handles a
+		// packet on the stack.
+		if err := c.wire.await(); err != nil {
 			return err
 		}
-		if kind == websocket.MessageBinary {
-			p, ok, err := c.decoder.Binary(data)
-			if err == nil && ok {
-				err = c.packet(p)
-			}
-			if err != nil {
-				return c.broken(err, nil)
-			}
-			continue
-		}
-		p, err := engineio.Parse(data)
-		if err == nil {
-			err = c.frame(p)
-		}
-		if err != nil {
-			return c.broken(err, data)
+		if err := c.readOne(); err != nil {
+			return err
 		}
 	}
+}
+
+func (c *conn) readOne() error {
+	kind, data, err := c.wire.read()
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case wsclient.Ping:
+		if c.out.answer(data) {
+			c.writeNow()
+		}
+		return nil
+	case wsclient.Binary:
+		var p socketio.Packet
+		var ok bool
+		if p, ok, err = c.decoder.Binary(bytes.Clone(data)); err == nil && ok {
+			err = c.packet(p)
+		}
+	default:
+		var p engineio.Packet
+		if p, err = engineio.Parse(data); err == nil {
+			err = c.frame(p)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case err == errReplace:
+		return err
+	}
+	if kind == wsclient.Binary {
+		data = nil
+	}
+	return c.broken(err, data)
 }
 
 // broken ends the connection because of what the server sent, or of what over
@@ -48,19 +76,19 @@ func (c *conn) read() error {
 // was one.
 func (c *conn) broken(err error, text []byte) error {
 	if o, ok := errors.AsType[*over](err); ok {
-		c.hangUp(o.err, websocket.StatusNormalClosure)
+		c.hangUp(o.err, wsclient.StatusNormal)
 	} else {
-		status := websocket.StatusProtocolError
+		status := wsclient.StatusProtocol
 		switch {
 		case errors.Is(err, holdfast.MessageTooLarge):
-			status = websocket.StatusMessageTooBig
+			status = wsclient.StatusTooBig
 		case !utf8.Valid(text): // RFC 6455 §8.1, which is not looked at before
-			status = websocket.StatusInvalidFramePayloadData
+			status = wsclient.StatusInvalidData
 		}
 		c.hangUp(&localError{fmt.Errorf("client: packet from the server: %w", err)}, status)
 	}
 	for {
-		if _, _, err := c.wire.read(c.ctx); err != nil {
+		if _, _, err := c.wire.read(); err != nil {
 			return err
 		}
 	}
@@ -80,19 +108,32 @@ func (c *conn) frame(p engineio.Packet) error {
 	case engineio.Open:
 		return c.open(p.Data)
 	case engineio.Ping:
-		c.watch.Reset(c.patience)
-		c.out.pong(p.Data)
-		return nil
+		return c.beat(p.Data)
 	case engineio.Close:
 		return &over{errors.New("client: the server closed the session")}
 	case engineio.Message:
-		sp, ok, err := c.decoder.Text(p.Data)
+		// What comes of it stays: the buffer that it was read to is needed again.
+		sp, ok, err := c.decoder.Text(bytes.Clone(p.Data))
 		if err != nil || !ok {
 			return err
 		}
 		return c.packet(sp)
 	}
 	return nil // noop, and what makes no sense from a server
+}
+
+// beat answers a ping.
+func (c *conn) beat(data []byte) error {
+	c.watch.Reset(c.patience)
+	if c.out.pong(data) {
+		c.writeNow()
+	}
+	c.s.inbox.rest()
+	if c.handled {
+		c.handled = false
+		return errReplace
+	}
+	return nil
 }
 
 // open handles the handshake: the heartbeat is watched from here on, and the
@@ -110,7 +151,9 @@ func (c *conn) open(data []byte) error {
 	c.mu.Unlock()
 	c.patience = h.PingInterval + h.PingTimeout
 	c.watch = time.AfterFunc(c.patience, func() { c.fail(&localError{ErrPingTimeout}) })
-	c.out.pushNow(c.encode(socketio.Packet{Type: socketio.Connect, Namespace: c.s.ns, Data: c.auth}))
+	if c.out.pushNow(c.encode(socketio.Packet{Type: socketio.Connect, Namespace: c.s.ns, Data: c.auth})) {
+		c.writeNow()
+	}
 	return nil
 }
 
@@ -119,6 +162,7 @@ func (c *conn) packet(p socketio.Packet) error {
 	if p.Namespace != c.s.ns {
 		return nil
 	}
+	c.handled = true
 	switch p.Type {
 	case socketio.Connect:
 		if c.live.IsZero() {
@@ -153,7 +197,7 @@ func (c *conn) admit() {
 		c.fail(&localError{errAnotherUser})
 		return
 	}
-	c.opening()
+	c.opened()
 	c.live = time.Now()
 	c.auth = nil
 	c.s.up(c)

@@ -176,6 +176,9 @@ func (s *Socket) leaveLocked(h *Room) {
 	if c := s.conn; c != nil {
 		c.forgetRetry(r)
 		if r.member || r.asked {
+			if c.leaving == nil {
+				c.leaving = make(map[string]bool)
+			}
 			c.leaving[r.name] = true
 			c.askNow("room:leave", roomName{r.name}, func(socketio.Args, error) { s.leftRoom(c, r.name) })
 		}
@@ -370,6 +373,9 @@ func (s *Socket) refusedLocked(c *conn, r *room, err error) {
 		}
 		if again {
 			wait := rules.backoff(refusal)
+			if c.retries == nil {
+				c.retries = make(map[*room]*time.Timer)
+			}
 			c.retries[r] = time.AfterFunc(wait, func() { s.retry(c, r) })
 			return
 		}

@@ -6,9 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/wsclient"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
 
@@ -167,7 +166,7 @@ func (r *rules) backoff(refusal *holdfast.Error) time.Duration {
 // closeError is the error for a WebSocket close frame: the reason is the code
 // where the server is Holdfast, else the close code tells. Other close codes
 // say nothing about why.
-func closeError(ce websocket.CloseError) error {
+func closeError(ce *wsclient.CloseError) error {
 	code := holdfast.Code(ce.Reason)
 	if !code.Known() {
 		code = codeOfClose(ce.Code)
@@ -181,12 +180,12 @@ func closeError(ce websocket.CloseError) error {
 // codeOfClose is the code for a close that names none: the first with that
 // number in the table of codes. Where several share it, that is the one whose
 // action is the milder.
-func codeOfClose(status websocket.StatusCode) holdfast.Code {
-	if status == websocket.StatusMessageTooBig { // docs/protocol.md §2: over maxPayload
+func codeOfClose(status uint16) holdfast.Code {
+	if status == wsclient.StatusTooBig { // docs/protocol.md §2: over maxPayload
 		return holdfast.MessageTooLarge
 	}
 	for _, info := range holdfast.Codes() {
-		if info.Close != 0 && websocket.StatusCode(info.Close) == status {
+		if info.Close != 0 && info.Close == int(status) {
 			return info.Code
 		}
 	}

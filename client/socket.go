@@ -27,7 +27,6 @@ type Socket struct {
 	inbox    inbox
 	ctx      context.Context // of handlers; ends with Close
 	cancel   context.CancelFunc
-	done     chan struct{} // closed when nothing runs any more
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -42,27 +41,54 @@ type Socket struct {
 	owned    bool
 	user     string // of the last connection, if seen, where the Source doesn't tell
 	seen     bool
-	started  bool // the goroutine of the handlers was started
 	rooms    map[string]*room
 }
 
 // run is the time from a Connect to the end of its attempts.
 type run struct {
 	ctx   context.Context
-	stop  context.CancelCauseFunc
 	hurry chan struct{} // has one element when the wait before an attempt is to end
 	up    chan struct{} // closed at the first connection
 	done  chan struct{} // closed at the end
 	err   error         // why it ended; set before done is closed
+
+	end context.CancelCauseFunc // of ctx
+
+	mu      sync.Mutex
+	serving *conn // to be said goodbye to when the run is stopped; guarded by mu
+}
+
+// stop ends the run; the first cause counts.
+func (r *run) stop(cause error) {
+	r.end(cause)
+	r.serve(r.present())
+}
+
+func (r *run) present() *conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.serving
+}
+
+// serve notes the connection that the run has, nil for none, and says goodbye to
+// it if the run has been stopped.
+func (r *run) serve(c *conn) {
+	r.mu.Lock()
+	r.serving = c
+	r.mu.Unlock()
+	if c != nil && r.ctx.Err() != nil {
+		c.goodbye()
+	}
 }
 
 func newSocket(c *Client, namespace string) *Socket {
-	s := &Socket{client: c, cfg: c.cfg.Socket, ns: namespace, done: make(chan struct{}), rooms: make(map[string]*room), emits: make(map[string]*waitingEmit)}
+	s := &Socket{client: c, cfg: c.cfg.Socket, ns: namespace, rooms: make(map[string]*room), emits: make(map[string]*waitingEmit)}
 	s.last.Final = true
 	s.auth, s.query = s.cfg.Auth, maps.Clone(s.cfg.Query)
 	s.paths.list = s.cfg.Transports
 	s.registry.log = c.log
-	s.inbox.init(s.cfg.ReceiveBuffer)
+	s.inbox.limit, s.inbox.done = s.cfg.ReceiveBuffer, make(chan struct{})
+	s.inbox.start = func() { go s.dispatch() }
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.ctx = context.WithValue(s.ctx, handlerKey{}, s)
 	return s
@@ -132,12 +158,8 @@ func (g *givenUp) Unwrap() error { return g.err }
 
 func (s *Socket) startLocked() *run {
 	r := &run{hurry: make(chan struct{}, 1), up: make(chan struct{}), done: make(chan struct{})}
-	r.ctx, r.stop = context.WithCancelCause(context.Background())
+	r.ctx, r.end = context.WithCancelCause(context.Background())
 	s.run = r
-	if !s.started {
-		s.started = true
-		go s.dispatch()
-	}
 	s.setLocked(Change{State: Connecting, Attempt: 1})
 	go s.keep(r)
 	return r
@@ -152,7 +174,7 @@ func (s *Socket) Close() error {
 	s.mu.Lock()
 	first := !s.closed
 	s.closed = true
-	r, started := s.run, s.started
+	r := s.run
 	s.mu.Unlock()
 	if first {
 		s.cancel()
@@ -167,19 +189,16 @@ func (s *Socket) Close() error {
 		s.setLocked(Change{State: Closed, Final: true})
 		s.dropLocked(ErrClosed)
 		s.mu.Unlock()
-		if !started {
-			close(s.done)
-		}
 	}
 	if s.inbox.running() {
 		return nil
 	}
-	<-s.done
+	<-s.inbox.done
 	return nil
 }
 
 // Done is closed when Close was called and the last handler has returned.
-func (s *Socket) Done() <-chan struct{} { return s.done }
+func (s *Socket) Done() <-chan struct{} { return s.inbox.done }
 
 // finish makes the end of a run known.
 func (s *Socket) finish(r *run, attempt int, err error) {

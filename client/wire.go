@@ -13,11 +13,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
 	"github.com/holdfast-dev/holdfast/internal/refusal"
+	"github.com/holdfast-dev/holdfast/internal/wsclient"
 )
 
 // maxPackets is how many packets an answer to a poll may have. Its bytes are
@@ -30,20 +29,29 @@ const (
 	Polling   = "polling"
 )
 
-// wire carries Engine.IO packets. read is called by one goroutine, write and
-// close by another.
+// wire carries Engine.IO packets. read is called by one goroutine, try and write
+// by one at a time.
 type wire interface {
-	// read returns the next packet: one in text form, or bytes.
-	read(ctx context.Context) (kind websocket.MessageType, data []byte, err error)
-	write(ctx context.Context, p outgoing) error
-	// close says goodbye; the reader goes on until the peer's answer.
-	close(status websocket.StatusCode)
-	// cut frees everything, after the reader has ended.
+	// await waits until there may be something to read; read does as well.
+	await() error
+	// read returns the next packet, one in text form or bytes, or a ping of the
+	// transport's own. data is valid until the next call.
+	read() (kind wsclient.Kind, data []byte, err error)
+	// try writes what can be written without waiting, and returns what is left
+	// for write.
+	try(b batch) (left batch, err error)
+	// write waits. It ends with an error when one packet takes longer than the
+	// timeout.
+	write(b batch, timeout time.Duration) error
+	// cut frees everything and ends read and write.
 	cut()
 	// size is what of a packet counts for the server's maxPayload. whole: it
 	// counts the attachments too.
 	size(p outgoing, whole bool) int
 }
+
+// errTooBig is why a connection ends on which more came than MaxMessage.
+var errTooBig = errors.New("client: message is larger than MaxMessage")
 
 // address is where a socket is, with the query of one attempt.
 func (s *Socket) address(transport string, extra url.Values) *url.URL {
@@ -71,39 +79,86 @@ func (s *Socket) openWire(ctx context.Context, transport string, extra url.Value
 	if transport == Polling {
 		return openPolling(ctx, s.client.raw, u, header, s.cfg.MaxMessage)
 	}
-	u.Scheme = map[string]string{"http": "ws", "https": "wss"}[u.Scheme]
-	ws, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{HTTPClient: s.client.raw, HTTPHeader: header})
+	ws, resp, err := wsclient.Dial(ctx, s.client.raw, u.String(), header, s.cfg.MaxMessage)
+	if resp != nil {
+		defer resp.Body.Close()
+		return nil, refusedHandshake(newError(resp))
+	}
 	if err != nil {
-		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
-			return nil, refusedHandshake(newError(resp))
-		}
 		return nil, fmt.Errorf("client: %w", unwrapURL(err))
 	}
-	ws.SetReadLimit(int64(s.cfg.MaxMessage))
 	return socketWire{ws}, nil
 }
 
 // socketWire is a WebSocket.
-type socketWire struct{ ws *websocket.Conn }
+type socketWire struct{ ws *wsclient.Conn }
 
-func (w socketWire) read(ctx context.Context) (websocket.MessageType, []byte, error) {
-	return w.ws.Read(ctx)
+func (w socketWire) await() error { return w.ws.Await() }
+
+func (w socketWire) read() (wsclient.Kind, []byte, error) {
+	kind, data, err := w.ws.Read()
+	if wsclient.TooBig(err) {
+		err = fmt.Errorf("%w: %w", errTooBig, err)
+	}
+	return kind, data, err
 }
 
-func (w socketWire) write(ctx context.Context, p outgoing) error {
-	if err := w.ws.Write(ctx, websocket.MessageText, p.text); err != nil {
-		return err
+// tryBytes is up to how much is written by whoever has emitted it, and joinBytes
+// is how much is joined into one write.
+const (
+	tryBytes  = 16 << 10
+	joinBytes = 60 << 10
+)
+
+func (w socketWire) try(b batch) (left batch, err error) {
+	if b.bytes > tryBytes || !w.ws.CanTry() {
+		return b, nil
 	}
-	for _, b := range p.binary {
-		if err := w.ws.Write(ctx, websocket.MessageBinary, b); err != nil {
+	var f wsclient.Frames
+	defer f.Done()
+	for _, p := range b.items {
+		p.frames(&f)
+	}
+	b.last(&f)
+	done, err := w.ws.Try(&f)
+	return batch{rest: !done}, err
+}
+
+func (w socketWire) write(b batch, timeout time.Duration) error {
+	var f wsclient.Frames
+	defer f.Done()
+	for _, p := range b.items {
+		if p.frames(&f); f.Len() < joinBytes {
+			continue
+		}
+		if err := w.ws.Write(&f, timeout); err != nil {
 			return err
 		}
+		f.Done()
 	}
-	return nil
+	b.last(&f)
+	return w.ws.Write(&f, timeout)
 }
 
-func (w socketWire) close(status websocket.StatusCode) { _ = w.ws.Close(status, "") }
-func (w socketWire) cut()                              { w.ws.CloseNow() }
+// frames appends a packet.
+func (p outgoing) frames(f *wsclient.Frames) {
+	f.Message(wsclient.Text, p.text)
+	for _, b := range p.binary {
+		f.Message(wsclient.Binary, b)
+	}
+}
+
+// last appends what follows the packets.
+func (b batch) last(f *wsclient.Frames) {
+	if b.pinged {
+		f.Pong(b.ping)
+	}
+	if b.status != 0 {
+		f.Close(b.status)
+	}
+}
+
+func (w socketWire) cut() { w.ws.Close() }
 
 func (w socketWire) size(p outgoing, whole bool) int {
 	if whole {
@@ -182,14 +237,16 @@ func (w *pollingWire) do(ctx context.Context, method string, body []byte) (*http
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, w.limit+1))
 	if err == nil && int64(len(data)) > w.limit {
-		err = websocket.ErrMessageTooBig
+		err = errTooBig
 	}
 	return resp, data, err
 }
 
-func (w *pollingWire) read(ctx context.Context) (websocket.MessageType, []byte, error) {
+func (w *pollingWire) await() error { return nil }
+
+func (w *pollingWire) read() (wsclient.Kind, []byte, error) {
 	for len(w.waiting) == 0 {
-		resp, body, err := w.do(ctx, http.MethodGet, nil)
+		resp, body, err := w.do(w.ctx, http.MethodGet, nil)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -203,9 +260,9 @@ func (w *pollingWire) read(ctx context.Context) (websocket.MessageType, []byte, 
 	p := w.waiting[0]
 	w.waiting = w.waiting[1:]
 	if p.Binary {
-		return websocket.MessageBinary, p.Data, nil
+		return wsclient.Binary, p.Data, nil
 	}
-	return websocket.MessageText, p.Append(nil), nil
+	return wsclient.Text, p.Append(nil), nil
 }
 
 // gone is the error of a session that the server doesn't know any more. It
@@ -215,27 +272,33 @@ func gone(resp *http.Response, body []byte) error {
 	return fmt.Errorf("client: polling ended with status %d: %s", resp.StatusCode, r.Err.Message)
 }
 
-func (w *pollingWire) write(ctx context.Context, p outgoing) error {
-	body := append(make([]byte, 0, w.size(p, true)), p.text...)
-	for _, b := range p.binary {
-		body = append(body, 0x1e)
-		body = engineio.Packet{Type: engineio.Message, Binary: true, Data: b}.Append(body)
+func (w *pollingWire) try(b batch) (left batch, err error) { return b, nil }
+
+func (w *pollingWire) write(b batch, timeout time.Duration) error {
+	for _, p := range b.items {
+		body := append(make([]byte, 0, w.size(p, true)), p.text...)
+		for _, b := range p.binary {
+			body = append(body, 0x1e)
+			body = engineio.Packet{Type: engineio.Message, Binary: true, Data: b}.Append(body)
+		}
+		if err := w.post(body, timeout); err != nil {
+			return err
+		}
 	}
-	return w.post(ctx, body)
+	if b.status == 0 {
+		return nil
+	}
+	return w.post([]byte{byte(engineio.Close)}, closeTimeout)
 }
 
-func (w *pollingWire) post(ctx context.Context, body []byte) error {
+func (w *pollingWire) post(body []byte, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(w.ctx, timeout)
+	defer cancel()
 	resp, answer, err := w.do(ctx, http.MethodPost, body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = gone(resp, answer)
 	}
 	return err
-}
-
-func (w *pollingWire) close(websocket.StatusCode) {
-	ctx, cancel := context.WithTimeout(w.ctx, closeTimeout)
-	defer cancel()
-	_ = w.post(ctx, []byte{byte(engineio.Close)})
 }
 
 func (w *pollingWire) cut() { w.once.Do(w.stop) }
