@@ -38,6 +38,7 @@ var halves = map[string]half{
 	"hub":                server,
 	"natsbroker":         server,
 	"redisbroker":        server,
+	"internal/front":     server,
 	"internal/guard":     server,
 	"internal/httpjson":  server,
 	"internal/redact":    server,

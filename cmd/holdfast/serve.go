@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-dev/holdfast/identity"
+	"github.com/holdfast-dev/holdfast/internal/front"
 	"github.com/holdfast-dev/holdfast/server"
 	"github.com/holdfast-dev/holdfast/standalone"
 )
@@ -134,19 +135,10 @@ func (s *serveCmd) start(e *environment, p plan, watch watch, log *slog.Logger) 
 // drains.
 func (s *serveCmd) serve(ctx context.Context, srv *standalone.Standalone, log *slog.Logger, listener net.Listener, certificate *tls.Certificate, admin net.Listener, metrics *prometheus.Registry) error {
 	defer keepMemory(readMemory(), freeMemory)()
-	public := s.httpServer(srv, log)
-	if certificate != nil {
-		public.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
-	}
+	public := s.public(srv, certificate, log)
 	failed := make(chan error, 2)
 	running := 1
-	go func() {
-		if certificate != nil {
-			failed <- public.ServeTLS(listener, "", "")
-		} else {
-			failed <- public.Serve(listener)
-		}
-	}()
+	go func() { failed <- public.Serve(listener) }()
 	adminServer := s.httpServer(adminHandler(srv, admin, metrics), log)
 	if admin != nil {
 		running++
@@ -169,9 +161,32 @@ func (s *serveCmd) serve(ctx context.Context, srv *standalone.Standalone, log *s
 	return err
 }
 
+// web is a server of HTTP: an http.Server, or what stands before one.
+type web interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+// public makes the server for everybody. Without TLS there is a front before it.
+func (s *serveCmd) public(srv http.Handler, certificate *tls.Certificate, log *slog.Logger) web {
+	public := s.httpServer(srv, log)
+	if certificate == nil {
+		return front.New(front.Config{Server: public})
+	}
+	public.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
+	return encrypted{public}
+}
+
+// encrypted serves https.
+type encrypted struct{ *http.Server }
+
+// Serve accepts TLS connections, with the certificate of TLSConfig.
+func (e encrypted) Serve(l net.Listener) error { return e.ServeTLS(l, "", "") }
+
 // drain ends the connections, then the listener. What is not over after
 // --drain-timeout is cut off.
-func (s *serveCmd) drain(srv *standalone.Standalone, public *http.Server, log *slog.Logger) {
+func (s *serveCmd) drain(srv *standalone.Standalone, public web, log *slog.Logger) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
 	defer cancel()

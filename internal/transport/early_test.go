@@ -61,6 +61,11 @@ func TestMessagesBehindUpgradeRequest(t *testing.T) {
 		run(t, network{listener: l, dial: l.Dial}, rounds)
 	})
 	t.Run("tcp", func(t *testing.T) { run(t, tcpNetwork(t), rounds/10) })
+	t.Run("front", func(t *testing.T) {
+		n := tcpNetwork(t)
+		n.fronted = true
+		run(t, n, rounds/10)
+	})
 }
 
 // An idle connection costs one goroutine.
@@ -99,4 +104,26 @@ func settle(figure func() int, limit int) int {
 	defer cancel()
 	until(func() bool { return figure() <= limit || ctx.Err() != nil })
 	return figure()
+}
+
+// Behind a front a session has the TCP connection itself, also one whose request
+// was too long for it: that is what it can wait and write on at least cost.
+func TestBareConnections(t *testing.T) {
+	n := tcpNetwork(t)
+	n.fronted = true
+	rg := newRig(t, n, EngineConfig{}, echoing)
+	for _, query := range []string{websocketQuery, websocketQuery + "&more=" + strings.Repeat("a", 8<<10)} {
+		c := rg.webSocket(query)
+		c.next()
+		c.text("4hello")
+		c.want("text 4hello")
+		s := <-rg.sessions
+		s.conn.mu.Lock()
+		conn := s.conn.ws.conn
+		s.conn.mu.Unlock()
+		if _, ok := conn.(*net.TCPConn); !ok {
+			t.Errorf("with %d bytes in the query: %T", len(query), conn)
+		}
+		c.conn.Close()
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/front"
 	"github.com/holdfast-dev/holdfast/internal/memnet"
 )
 
@@ -41,13 +42,14 @@ func onMemnet(t *testing.T, test func(t *testing.T, n network)) {
 
 func memoryNetwork() network {
 	l := memnet.Listen()
-	return network{l, l.Dial, true}
+	return network{listener: l, dial: l.Dial, fake: true}
 }
 
 type network struct {
 	listener net.Listener
 	dial     func(context.Context) (net.Conn, error)
 	fake     bool // in memory, in a bubble
+	fronted  bool // the server has a front before it
 }
 
 func tcpNetwork(t testing.TB) network {
@@ -57,9 +59,9 @@ func tcpNetwork(t testing.TB) network {
 		t.Fatal(err)
 	}
 	var d net.Dialer
-	return network{l, func(ctx context.Context) (net.Conn, error) {
+	return network{listener: l, dial: func(ctx context.Context) (net.Conn, error) {
 		return d.DialContext(ctx, "tcp", l.Addr().String())
-	}, false}
+	}}
 }
 
 // rig is an Engine or a Plain with a server, a client, and a receiver that
@@ -192,10 +194,17 @@ func (rg *rig) note(prepare []func(*session)) func(c *Conn) (Receiver, error) {
 func (rg *rig) serve(handler http.Handler) {
 	t, n := rg.t, rg.network
 	rg.server = &http.Server{Handler: handler}
+	var server interface {
+		Serve(net.Listener) error
+		Close() error
+	} = rg.server
+	if n.fronted {
+		server = front.New(front.Config{Server: rg.server})
+	}
 	serving := make(chan struct{})
 	go func() {
 		defer close(serving)
-		_ = rg.server.Serve(n.listener)
+		_ = server.Serve(n.listener)
 	}()
 	transport := &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dial(ctx) },
@@ -217,7 +226,7 @@ func (rg *rig) serve(handler http.Handler) {
 		if n := rg.engine.Len(); n != 0 {
 			t.Errorf("%d sessions are left", n)
 		}
-		_ = rg.server.Close()
+		_ = server.Close()
 		<-serving
 		transport.CloseIdleConnections()
 		if n.fake {

@@ -59,8 +59,8 @@ func keeps(name string, send []byte, want ...string) rule {
 // breaks is a case that is answered by 1002.
 func breaks(name string, send []byte) rule { return ends(name, send, protocolError) }
 
-// bare marks a case that needs a connection without extensions.
-func bare(r rule) rule {
+// uncompressed marks a case that needs a connection without extensions.
+func uncompressed(r rule) rule {
 	r.bare = true
 	return r
 }

@@ -89,7 +89,16 @@ func (h *host) upgrade(w http.ResponseWriter, r *http.Request, first []byte) (*s
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Time{}) // from now on ticks see to everything
-	return h.newSocket(conn, early, pack), nil
+	return h.newSocket(bare(conn), early, pack), nil
+}
+
+// bare returns the connection inside one that only stood in for it while HTTP
+// was spoken: a TCP connection of its own costs less.
+func bare(conn net.Conn) net.Conn {
+	if inside, ok := conn.(interface{ Bare() net.Conn }); ok {
+		return inside.Bare()
+	}
+	return conn
 }
 
 // appendAccept appends what proves that a key was read (RFC 6455 §4.2.2).
