@@ -187,10 +187,11 @@ func (c *tokenClaims) setPermissions(value json.RawMessage) bool {
 		names = append(names, name)
 		switch name {
 		case "rooms":
-			c.rooms = new(holdfast.RoomPermissions) // null means none
-			if json.Unmarshal(value, c.rooms) != nil {
+			rooms, ok := readRooms(value)
+			if !ok {
 				return false
 			}
+			c.rooms = &rooms
 		case "actions":
 			if string(value) != "null" && (value[0] != '[' || !readStrings(value, &c.actions)) {
 				return false
@@ -198,6 +199,37 @@ func (c *tokenClaims) setPermissions(value json.RawMessage) bool {
 		}
 	}
 	return true
+}
+
+// readRooms reads what holdfast.ParseRoomPermissions does, and null, which means
+// none, of JSON that was checked before. It is done for each admission, and
+// reflection took a tenth of its time.
+func readRooms(value json.RawMessage) (rooms holdfast.RoomPermissions, ok bool) {
+	var err error
+	switch value[0] {
+	case 'n':
+		return rooms, true
+	case '[':
+		var patterns []string
+		if !readList(value, &patterns) {
+			return rooms, false
+		}
+		rooms, err = holdfast.RoomList(patterns...)
+	case '{':
+		grants := make(map[string][]string)
+		for pattern, value := range members(value) {
+			_, twice := grants[pattern]
+			var verbs []string
+			if twice || !readList(value, &verbs) {
+				return rooms, false
+			}
+			grants[pattern] = verbs
+		}
+		rooms, err = holdfast.RoomMap(grants)
+	default:
+		return rooms, false
+	}
+	return rooms, err == nil
 }
 
 // readUser reads a string, or under a name other than sub a whole number.
@@ -227,6 +259,11 @@ func readStrings(value json.RawMessage, to *[]string) bool {
 		*to = []string{one}
 		return true
 	}
+	return readList(value, to)
+}
+
+// readList reads a list of strings.
+func readList(value json.RawMessage, to *[]string) bool {
 	elements, err := jsonscan.Split(value)
 	if err != nil {
 		return false

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/jsonscan"
 )
 
 // FuzzToken gives any text as a token. Nothing may be let in, since the
@@ -108,6 +110,31 @@ func FuzzCredential(f *testing.F) {
 					t.Fatalf("%q, %q: token %q", payload, authorization, token)
 				}
 			}
+		}
+	})
+}
+
+// What is read without reflection is what reflection reads.
+func FuzzRooms(f *testing.F) {
+	for _, seed := range []string{
+		`null`, `[]`, `{}`, `["a","!b-*","**"]`, `{"a":["join"],"b-*":["join","publish","presence"],"!c":[]}`, `["a","a"]`,
+		`{"a":["join"],"a":["publish"]}`, `{"a":["join"],"\u0061":["join"]}`, `["\ud800","\u00e9\ud83d\ude00\n"]`, `{"\ud800":["join"],"\ufffd":["join"]}`,
+		`[null]`, `["a",1]`, `[["a"]]`, `{"a":null}`, `{"a":[null]}`, `{"a":"join"}`, `{"a":["fly"]}`, `{"a":{}}`, `{"":["join"]}`, `[""]`, `["!"]`,
+		`"a"`, `1`, `true`, `[ "a" , "b" ]`, `{ "a" : [ "join" , "join" ] }`, `["` + strings.Repeat("a", 201) + `"]`, `{"a":[["join"]]}`, `nul`,
+		"[" + strings.TrimSuffix(strings.Repeat(`"a",`, 257), ",") + "]",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		data = bytes.TrimSpace(data) // as values of members are
+		if jsonscan.Check(data, jsonscan.Limits{}) != nil {
+			t.Skip("no JSON")
+		}
+		var want holdfast.RoomPermissions
+		err := json.Unmarshal(data, &want)
+		got, ok := readRooms(data)
+		if ok != (err == nil) || ok && (!got.Equal(want) || got.String() != want.String()) {
+			t.Errorf("read %v, %v; want %v, %v", got, ok, want, err)
 		}
 	})
 }

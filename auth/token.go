@@ -86,17 +86,17 @@ func (t *parsedToken) readHeader() error {
 		switch key {
 		case "alg":
 			var alg string
-			if json.Unmarshal(value, &alg) != nil || Algorithm(alg).family() == unknownFamily {
+			if !readString(value, &alg) || Algorithm(alg).family() == unknownFamily {
 				return errors.New("auth: unknown algorithm")
 			}
 			t.algorithm = Algorithm(alg)
 		case "kid":
-			if value[0] != '"' || json.Unmarshal(value, &t.keyID) != nil || len(t.keyID) > maxKeyID {
+			if !readString(value, &t.keyID) || len(t.keyID) > maxKeyID {
 				return errors.New("auth: bad kid")
 			}
 		case "typ":
 			var typ string
-			if json.Unmarshal(value, &typ) != nil || !accessType(typ) {
+			if string(value) != "null" && !readString(value, &typ) || !accessType(typ) {
 				return errors.New("auth: the token is not an access token (typ)")
 			}
 		case "crit", "b64":
