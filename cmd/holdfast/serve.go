@@ -53,7 +53,7 @@ func (s *serveCmd) Run(e *environment) error {
 		return err
 	}
 
-	listener, err := net.Listen("tcp", s.Addr)
+	listener, err := listenTCP(s.Addr)
 	if err != nil {
 		return cantListen("addr", s.Addr, err)
 	}
