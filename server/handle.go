@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -166,18 +165,4 @@ func refusal(err error) json.RawMessage {
 		data, _ = json.Marshal(body)
 	}
 	return data
-}
-
-// accepted wraps the result of a typed handler as a positive ack.
-func accepted(out socketio.Args) socketio.Args {
-	data := []byte("null")
-	if len(out.Values) > 0 {
-		data = out.Values[0]
-	}
-	var b bytes.Buffer
-	b.Grow(len(data) + 20)
-	b.WriteString(`{"ok":true,"data":`)
-	b.Write(data)
-	b.WriteByte('}')
-	return socketio.Args{Values: []json.RawMessage{b.Bytes()}, Attachments: out.Attachments}
 }

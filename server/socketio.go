@@ -224,11 +224,11 @@ func (c *Conn) answer(id uint64, out socketio.Args, err error, raw bool) {
 func (c *Conn) ack(id uint64, out socketio.Args, err error, raw bool) *hub.Frame {
 	switch {
 	case err != nil:
-		out = refusalArgs(err)
-	case !raw:
-		out = accepted(out)
+		return ackFrame(c.ns.name, id, refusalArgs(err))
+	case raw:
+		return ackFrame(c.ns.name, id, out)
 	}
-	return ackFrame(c.ns.name, id, out)
+	return acceptedFrame(c.ns.name, id, out)
 }
 
 func refusalArgs(err error) socketio.Args {
@@ -236,11 +236,29 @@ func refusalArgs(err error) socketio.Args {
 }
 
 func ackFrame(namespace string, id uint64, args socketio.Args) *hub.Frame {
-	size := transport.HeaderSpace + 1 + 24 + len(namespace) + 2
+	size := 2
 	for _, v := range args.Values {
 		size += len(v) + 1
 	}
-	p := socketio.Packet{Type: socketio.Ack, Namespace: namespace, ID: id, HasID: true, Attachments: args.Attachments}
-	text := append(make([]byte, transport.HeaderSpace, size), '4')
-	return transport.FrameIn(args.AppendArray(p.Append(text)), args.Attachments...)
+	text := beginAck(namespace, id, args.Attachments, size)
+	return transport.FrameIn(args.AppendArray(text), args.Attachments...)
+}
+
+// acceptedFrame is the positive ack of a typed handler, whose result is wrapped.
+func acceptedFrame(namespace string, id uint64, out socketio.Args) *hub.Frame {
+	const before, behind = `[{"ok":true,"data":`, `}]`
+	data := json.RawMessage("null")
+	if len(out.Values) > 0 {
+		data = out.Values[0]
+	}
+	text := beginAck(namespace, id, out.Attachments, len(before)+len(data)+len(behind))
+	text = append(append(append(text, before...), data...), behind...)
+	return transport.FrameIn(text, out.Attachments...)
+}
+
+// beginAck returns what goes before the arguments of an ack, and has space for
+// size bytes more.
+func beginAck(namespace string, id uint64, attachments [][]byte, size int) []byte {
+	p := socketio.Packet{Type: socketio.Ack, Namespace: namespace, ID: id, HasID: true, Attachments: attachments}
+	return p.Append(append(make([]byte, transport.HeaderSpace, transport.HeaderSpace+1+24+len(namespace)+size), '4'))
 }

@@ -133,10 +133,20 @@ func (a Args) Decode(i int, v any) error {
 			return argumentError(i, err)
 		}
 	}
+	if raw, ok := v.(*json.RawMessage); ok && raw != nil && alone(value) {
+		*raw = append((*raw)[:0], value...) // as its UnmarshalJSON does
+		return nil
+	}
 	if err := json.Unmarshal(value, v); err != nil {
 		return argumentError(i, err)
 	}
 	return nil
+}
+
+// alone reports whether data is one JSON value without white space around it,
+// so that encoding/json would take just that. False says nothing.
+func alone(data []byte) bool {
+	return data[0] > ' ' && data[len(data)-1] > ' ' && jsonscan.Check(data, jsonscan.Limits{Depth: MaxDepth}) == nil
 }
 
 // argumentError says what is wrong with an argument in the peer's terms, not

@@ -392,3 +392,23 @@ func TestBinaryJSON(t *testing.T) {
 		}
 	}
 }
+
+// A json.RawMessage gets what encoding/json would give it, or its error.
+func TestDecodeRaw(t *testing.T) {
+	for _, text := range []string{
+		`null`, `{"a":[1,"x"]}`, ` 1 `, "\n[]", `"x" `, `1`, `{`, `1 2`, `"` + "\xff" + `"`, strings.Repeat("[", 40) + strings.Repeat("]", 40), `nul`,
+	} {
+		args := socketio.Args{Values: []json.RawMessage{json.RawMessage(text)}}
+		got, want := json.RawMessage("before"), json.RawMessage("before")
+		err, wantErr := args.Decode(0, &got), json.Unmarshal([]byte(text), &want)
+		if string(got) != string(want) || (err == nil) != (wantErr == nil) {
+			t.Errorf("%q: %q, %v; encoding/json says %q, %v", text, got, err, want, wantErr)
+		}
+		if len(got) > 0 && &got[0] == &args.Values[0][0] {
+			t.Errorf("%q: the argument was not copied", text)
+		}
+	}
+	if err := (socketio.Args{}).Decode(0, (*json.RawMessage)(nil)); holdfast.CodeOf(err) != holdfast.Internal {
+		t.Errorf("a nil pointer: %v", err)
+	}
+}

@@ -2,6 +2,7 @@ package socketio_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"testing"
 
 	"github.com/holdfast-dev/holdfast/socketio"
@@ -207,6 +208,17 @@ func BenchmarkPortable(b *testing.B) {
 	b.SetBytes(int64(len(attachment)))
 	for b.Loop() {
 		if _, err := args.Portable(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeRaw(b *testing.B) {
+	args := socketio.Args{Values: []json.RawMessage{json.RawMessage(`{"card":"c-1042","from":3,"to":5,"by":"ada","note":"to be looked at again on Monday"}`)}}
+	b.ReportAllocs()
+	for b.Loop() {
+		var v json.RawMessage
+		if err := args.Decode(0, &v); err != nil {
 			b.Fatal(err)
 		}
 	}
