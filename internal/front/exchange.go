@@ -18,6 +18,7 @@ type exchange struct {
 	worker  *worker
 	conn    net.Conn
 	request *http.Request
+	early   []byte // what came behind the header
 	ctx     requestContext
 	response
 
@@ -44,6 +45,10 @@ func newExchange(w *worker, conn net.Conn, r *http.Request) *exchange {
 	if server.WriteTimeout > 0 {
 		_ = conn.SetWriteDeadline(time.Now().Add(server.WriteTimeout))
 	}
+	if n := w.in.Buffered(); n > 0 { // the buffer is for the next connection, too
+		early, _ := w.in.Peek(n)
+		x.early = bytes.Clone(early)
+	}
 	r.RemoteAddr = conn.RemoteAddr().String()
 	x.request = r.WithContext(&x.ctx)
 	x.response = response{out: conn, logf: w.front.logf, header: make(http.Header), length: -1}
@@ -53,30 +58,37 @@ func newExchange(w *worker, conn net.Conn, r *http.Request) *exchange {
 // Hijack implements http.Hijacker. The reader has what came behind the header.
 // Both buffers are small: whoever takes a connection over has his own.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.taken || x.over {
+	if !x.take() {
 		return nil, nil, http.ErrHijacked
 	}
 	if x.status != 0 {
 		if err := x.FlushError(); err != nil {
+			x.conn.Close()
 			return nil, nil, err
 		}
 	}
-	w := x.worker
-	held := x.ctx.stop()
-	early, _ := w.in.Peek(w.in.Buffered())
+	early := append(x.early, x.ctx.stop()...)
 	in := bufio.NewReaderSize(x.conn, 16)
-	if n := len(early) + len(held); n > 0 {
-		early = append(append(make([]byte, 0, n), early...), held...)
+	if n := len(early); n > 0 {
 		in = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), x.conn), n)
 		_, _ = in.Peek(n)
 	}
-	x.taken, x.hijacked = true, true
-	w.front.leaves(w)
+	x.hijacked = true
+	x.worker.front.leaves(x.worker, x.conn)
 	_ = x.conn.SetDeadline(time.Time{})
-	w.front.state(x.conn, http.StateHijacked)
+	x.worker.front.state(x.conn, http.StateHijacked)
 	return x.conn, bufio.NewReadWriter(in, bufio.NewWriterSize(x.conn, 16)), nil
+}
+
+// take makes the connection the handler's, once and before it returns.
+func (x *exchange) take() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.taken || x.over {
+		return false
+	}
+	x.taken = true
+	return true
 }
 
 // SetReadDeadline is for http.ResponseController.

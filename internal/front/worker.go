@@ -78,11 +78,14 @@ func (f *Front) begins(w *worker) bool {
 	return !f.closed
 }
 
-// leaves notes that a connection is somebody else's.
-func (f *Front) leaves(w *worker) {
+// leaves notes that a connection is somebody else's. w may have another one by
+// now.
+func (f *Front) leaves(w *worker, conn net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	w.conn = nil
+	if w.conn == conn {
+		w.conn = nil
+	}
 }
 
 // answered notes that nothing of a request is left but to close its connection.
@@ -147,7 +150,7 @@ func (w *worker) readHead() (read []byte, ok bool) {
 
 // giveUp leaves a connection to the server, which reads again what was read.
 func (w *worker) giveUp(conn net.Conn, read []byte) {
-	w.front.leaves(w)
+	w.front.leaves(w, conn)
 	_ = conn.SetReadDeadline(time.Time{})
 	w.front.rest.give(&replayed{Conn: conn, rest: append([]byte(nil), read...)})
 }
