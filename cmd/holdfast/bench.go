@@ -20,7 +20,7 @@ type benchCmd struct {
 	Members     int           `placeholder:"N" group:"load" help:"Members of each room (default 1000; rooms: 5, soak: 10)."`
 	Publishers  int           `placeholder:"N" group:"load" help:"How many members of a room publish, in turn (default up to 64; soak: 2)."`
 	Size        int           `placeholder:"BYTES" group:"load" help:"Length of a message's JSON (default 128)."`
-	Window      int           `placeholder:"N" group:"load" help:"Messages in flight at most (default: fanout 16, rooms 64, echo one a connection)."`
+	Window      int           `placeholder:"N" group:"load" help:"Messages in flight at most (default: fanout 16, rooms 64, echo one a connection, at a rate 65,535)."`
 	Rate        float64       `placeholder:"N" group:"load" help:"Messages a second, in paced and soak (default 50, 100); for connect, connections a second (default: as fast as they are admitted)."`
 	Cuts        float64       `placeholder:"N" group:"load" help:"Members a second that a soak cuts off, and that come back (default 2)."`
 	Concurrency int           `placeholder:"N" group:"load" help:"Connections that are opened at once (default 64)."`

@@ -50,7 +50,8 @@ type Settings struct {
 	Publishers int `json:"publishers,omitempty"`
 	// Size is the length of a message's JSON in bytes.
 	Size int `json:"size,omitempty"`
-	// Window is how many messages, or events of echo, are in flight at most.
+	// Window is how many messages, or events of echo, are in flight at most; at a
+	// rate 0 is as many as can be told apart, 65,535.
 	Window int `json:"window,omitempty"`
 	// Rate is messages a second, for paced and soak; new connections a second
 	// for connect, where 0 is as fast as they are admitted.
@@ -264,8 +265,8 @@ type Progress struct {
 	Left  time.Duration // of the phase; 0 if that is not known
 	Open  int           // connections
 	Point Point         // the last interval
-	// Faults so far.
-	Faults uint64
+	// Faults so far, and messages that were not everywhere within the timeout.
+	Faults, Overdue uint64
 }
 
 // Target is a server's address.

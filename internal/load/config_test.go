@@ -44,7 +44,7 @@ func TestBadSettings(t *testing.T) {
 		"6 publishers: they are":      {Rooms, Settings{Publishers: 6}},
 		"too much memory":             {Fanout, Settings{Members: 100_000, Publishers: 10_000}},
 		"size 63":                     {Echo, Settings{Size: 63}},
-		"window 4096":                 {Rooms, Settings{Window: 4096}},
+		"window 65536":                {Rooms, Settings{Window: 65536}},
 		"can have 64 in flight each":  {Echo, Settings{Connections: 2, Window: 129}},
 		"rates can be neither":        {Paced, Settings{Rate: -1}},
 		"above 1,000,000":             {Soak, Settings{Cuts: 1e6}},

@@ -212,6 +212,28 @@ func closeError(payload []byte) error {
 	return fmt.Errorf("the server closed it: %d %s", int(payload[0])<<8|int(payload[1]), payload[2:])
 }
 
+// maxCodes bounds how many codes are told apart.
+const maxCodes = 16
+
+// count counts a refusal, or the end of a connection, by Holdfast's code in it,
+// or else the text.
+func (e *engine) count(text string) {
+	code := text
+	for _, known := range holdfast.Codes() {
+		if strings.Contains(text, string(known.Code)) {
+			code = string(known.Code)
+			break
+		}
+	}
+	if e.codes == nil {
+		e.codes = make(map[string]uint64)
+	}
+	if _, known := e.codes[code]; !known && len(e.codes) >= maxCodes {
+		code = "others"
+	}
+	e.codes[code]++
+}
+
 // upgraded looks at the answer to the upgrade.
 func (e *engine) upgraded(c *conn, data []byte) (used int, err error) {
 	end := bytes.Index(data, []byte("\r\n\r\n"))
@@ -277,6 +299,7 @@ func (e *engine) message(c *conn, text []byte) error {
 	switch text[0] {
 	case eioMessage:
 		if len(text) > 1 && text[1] == sioEvent && c.state == ready {
+			e.heard = e.now
 			e.work.event(c, text[1:])
 			return nil
 		}
@@ -344,6 +367,7 @@ func (e *engine) packet(c *conn, text []byte) error {
 		}
 	case sioAck:
 		if c.state == ready {
+			e.heard = e.now
 			e.work.ack(c, p)
 		}
 	}
@@ -377,6 +401,7 @@ func (e *engine) refuse(c *conn, err error) {
 		e.firstRefusal = err
 	}
 	if e.tolerant {
+		e.count(err.Error())
 		e.faults.add(&e.faults.Refused, "connection %d: %v", c.index, err)
 		e.work.gone(c)
 	}
@@ -390,6 +415,7 @@ func (e *engine) lose(c *conn, err error) {
 	}
 	e.shut(c)
 	e.ended++
+	e.count(err.Error())
 	e.faults.add(&e.faults.Disconnected, "%s: %v", c, err)
 	e.work.gone(c)
 }

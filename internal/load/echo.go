@@ -1,5 +1,7 @@
 package load
 
+import "time"
+
 // echoWork sends events and waits for their acks.
 type echoWork struct {
 	e       *engine
@@ -12,17 +14,17 @@ type echoWork struct {
 	sending bool
 	limit   uint64
 	// started counts the events, and waiting those that are in flight.
-	started, checked, overdue uint64
-	waiting                   int
-	oldest                    int64
-	allowed                   int
+	started, checked uint64
+	waiting          int
+	oldest           int64
+	allowed          int
 }
 
 // flight is an event that waits for its ack.
 type flight struct {
-	busy bool
-	id   uint32
-	at   int64
+	busy, overdue bool
+	id            uint32
+	at            int64
 }
 
 func newEchoWork(e *engine) *echoWork {
@@ -55,6 +57,7 @@ func (w *echoWork) ack(c *conn, p packet) {
 		st, ok := e.stamps.find(p.data)
 		switch {
 		case ackError(p.data) != "":
+			e.count(ackError(p.data))
 			e.faults.add(&e.faults.Refused, "%s: the event was refused: %s", c, ackError(p.data))
 		case !ok || st != w.stamp(c, i, f.id) || len(p.data) < e.cfg.Size:
 			e.faults.add(&e.faults.Damaged, "%s: the ack of event %d does not have its data: %.60q", c, f.id, p.data)
@@ -66,7 +69,7 @@ func (w *echoWork) ack(c *conn, p packet) {
 	}
 	if p.id < 0 || uint32(p.id) >= w.next[c.index] {
 		e.faults.add(&e.faults.Foreign, "%s got an ack of an event that it has not sent (%d)", c, p.id)
-	} else if w.overdue == 0 { // else it may be the ack of one that was given up
+	} else {
 		e.faults.add(&e.faults.Duplicated, "%s got the ack of event %d again", c, p.id)
 	}
 }
@@ -120,33 +123,40 @@ func (w *echoWork) emit(c *conn) {
 	}
 }
 
-// turn gives up on events that take too long, and sends where the window was
-// full.
+// turn notes events that take too long. They keep their places in the window:
+// their acks may be on their way.
 func (w *echoWork) turn() {
 	if w.e.now < w.oldest {
 		return
 	}
 	w.oldest = w.e.now + int64(w.e.cfg.Timeout)/10
 	for i := range w.flights {
-		f := &w.flights[i]
-		if age := w.e.now - f.at; f.busy && age > int64(w.e.cfg.Timeout) {
-			f.busy = false
-			w.waiting--
-			w.overdue++
-			w.e.faults.add(&w.e.faults.Lost, "event %d of connection %d got no ack within %v", f.id, i/w.depth, w.e.cfg.Timeout)
-			w.e.rec.units(age, 1)
-			w.emit(w.e.conns[i/w.depth])
+		if f := &w.flights[i]; f.busy && !f.overdue && w.e.now-f.at > int64(w.e.cfg.Timeout) {
+			f.overdue = true
+			w.e.overdue++
+		}
+	}
+}
+
+// unfinished is as roomWork.unfinished.
+func (w *echoWork) unfinished() {
+	for i := range w.flights {
+		if f := &w.flights[i]; f.busy && w.e.now-f.at > int64(w.e.cfg.Timeout) {
+			w.e.rec.unfinished(w.e.now-f.at, 1)
 		}
 	}
 }
 
 func (w *echoWork) idle() bool { return w.waiting == 0 }
 
-// finish counts what was never answered.
+// finish counts what was never answered, unless the server was still answering.
 func (w *echoWork) finish() {
+	if w.e.stillSending {
+		return
+	}
 	for i := range w.flights {
 		if f := &w.flights[i]; f.busy {
-			w.e.faults.add(&w.e.faults.Lost, "event %d of connection %d was never answered", f.id, i/w.depth)
+			w.e.faults.add(&w.e.faults.Lost, "event %d of connection %d got no ack within %v", f.id, i/w.depth, time.Duration(w.e.now-f.at).Round(time.Millisecond))
 		}
 	}
 }

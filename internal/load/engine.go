@@ -45,8 +45,13 @@ type engine struct {
 	stamps *stamper
 	random *mathrand.Rand
 	faults Faults
-	rec    *recorder
-	stop   atomic.Bool // set from elsewhere: the run is to end
+	// overdue counts what was not everywhere within the timeout.
+	overdue      uint64
+	heard        int64 // when an event or an ack came last
+	stillSending bool  // the server was, when nobody waited for it any longer
+	codes        map[string]uint64
+	rec          *recorder
+	stop         atomic.Bool // set from elsewhere: the run is to end
 
 	base time.Time
 	now  int64 // nanoseconds since base, as of the last wakeup

@@ -90,7 +90,7 @@ func TestFaultsInRooms(t *testing.T) {
 		},
 		"cut short": {
 			server: &faulty{deliver: at(3, func(p string) []string {
-				return []string{p, `42["bench",{"bench":"` + p[strings.Index(p, "hf~"):][:34] + `"}]`}
+				return []string{p, `42["bench",{"bench":"` + p[strings.Index(p, "hf~"):][:35] + `"}]`}
 			})},
 			want: Faults{Damaged: 2}, says: "was changed",
 		},
@@ -165,6 +165,10 @@ func TestFaultsInRooms(t *testing.T) {
 			}
 			if text := strings.Join(r.Faults.First, "\n"); !strings.Contains(text, c.says) {
 				t.Errorf("%q, want %q", text, c.says)
+			}
+			code := map[string]string{"refused": "RATE_LIMITED", "hung up": "SLOW_CONSUMER"}[name]
+			if code != "" && (r.Codes[code] != 2 || len(r.Codes) != 1) {
+				t.Errorf("codes are %v, want 2 of %s", r.Codes, code)
 			}
 			if report := (&Report{Results: []*Result{r}}); report.Failed() != (c.want.Total() > 0) {
 				t.Error("Failed says", report.Failed())

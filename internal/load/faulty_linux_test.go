@@ -31,8 +31,13 @@ type faulty struct {
 	ping string
 	// fragment sends each message in two frames.
 	fragment bool
+	// hold says of a packet to a connection that it, and all that come after it
+	// there, wait for release.
+	hold func(c *faultyConn, packet string) bool
 
 	mu       sync.Mutex // guards what follows, and all writing
+	released bool
+	mostHeld int // messages and echoes that waited on one connection
 	rooms    map[string][]*faultyConn
 	conns    []*faultyConn
 	requests int
@@ -46,6 +51,7 @@ type faultyConn struct {
 	net.Conn
 	number int // in its room
 	got    int
+	held   []string // see faulty.hold
 }
 
 // hangUp is a packet that closes the connection instead.
@@ -122,6 +128,15 @@ func (f *faulty) serve(w http.ResponseWriter, r *http.Request) {
 func (f *faulty) send(c *faultyConn, packets ...string) {
 	for _, text := range packets {
 		switch {
+		case !f.released && f.hold != nil && (len(c.held) > 0 || f.hold(c, text)):
+			c.held = append(c.held, text)
+			waiting := 0
+			for _, packet := range c.held {
+				if strings.Contains(packet, "hf~") { // not an ack of a publish
+					waiting++
+				}
+			}
+			f.mostHeld = max(f.mostHeld, waiting)
 		case text == hangUp:
 			_ = wsutil.WriteServerMessage(c, ws.OpClose, ws.NewCloseFrameBody(4009, "SLOW_CONSUMER"))
 			c.Close()
@@ -135,6 +150,17 @@ func (f *faulty) send(c *faultyConn, packets ...string) {
 		default:
 			_ = wsutil.WriteServerText(c, []byte(text)) // the reader sees what is wrong
 		}
+	}
+}
+
+// release sends what is held, and holds nothing any more.
+func (f *faulty) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.released = true
+	for _, c := range f.conns {
+		f.send(c, c.held...)
+		c.held = nil
 	}
 }
 

@@ -136,24 +136,14 @@ func dialled(fd int) error {
 // errAgain says that a descriptor is not ready.
 var errAgain = errors.New("not ready")
 
-func readFD(fd int, buf []byte) (int, error) {
-	for {
-		n, err := unix.Read(fd, buf)
-		switch err {
-		case nil:
-			return n, nil
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			return 0, errAgain
-		}
-		return 0, err
-	}
-}
+func readFD(fd int, buf []byte) (int, error)   { return now(unix.Read, fd, buf) }
+func writeFD(fd int, data []byte) (int, error) { return now(unix.Write, fd, data) }
 
-func writeFD(fd int, data []byte) (int, error) {
+// now does a system call again that was interrupted. That it can't be done now
+// is errAgain.
+func now(call func(int, []byte) (int, error), fd int, data []byte) (int, error) {
 	for {
-		n, err := unix.Write(fd, data)
+		n, err := call(fd, data)
 		switch err {
 		case nil:
 			return n, nil

@@ -57,11 +57,11 @@ func (r *recorder) unit(ns int64) {
 	}
 }
 
-// units records n of them that took the same time.
-func (r *recorder) units(ns, n int64) {
+// unfinished records n deliveries that have not come after so long, and are no
+// units.
+func (r *recorder) unfinished(ns, n int64) {
 	if r.measuring && n > 0 {
 		r.interval.records(ns, n)
-		r.count += uint64(n)
 	}
 }
 
@@ -129,7 +129,7 @@ func (r *recorder) tick() {
 	if r.e.cfg.Progress == nil {
 		return
 	}
-	progress := Progress{Phase: r.phaseName, Done: r.done, Open: r.e.open, Point: p, Faults: r.e.faults.Total()}
+	progress := Progress{Phase: r.phaseName, Done: r.done, Open: r.e.open, Point: p, Faults: r.e.faults.Total(), Overdue: r.e.overdue}
 	if r.phaseTime > 0 {
 		gone := time.Duration(now - r.phaseFrom)
 		progress.Done, progress.Left = float64(gone)/float64(r.phaseTime), max(0, r.phaseTime-gone)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -150,7 +152,19 @@ func (r *Result) details() string {
 	for _, sentence := range f.First {
 		fmt.Fprintf(&b, "    %s\n", sentence)
 	}
+	if len(r.Codes) > 0 {
+		fmt.Fprintf(&b, "    refused or ended: %s\n", r.ByCode())
+	}
 	return b.String()
+}
+
+// ByCode says how many were refused or ended by which code.
+func (r *Result) ByCode() string {
+	var list []string
+	for _, code := range slices.Sorted(maps.Keys(r.Codes)) {
+		list = append(list, fmt.Sprintf("%s %s", grouped(r.Codes[code]), code))
+	}
+	return strings.Join(list, ", ")
 }
 
 // Clean says what was looked at in a run without faults.

@@ -39,6 +39,9 @@ type Result struct {
 	// Cuts is how many members were cut off.
 	Cuts   uint64 `json:"cuts,omitempty"`
 	Faults Faults `json:"faults"`
+	// Codes are how many connections were refused or ended, and publishes and
+	// events refused, by the code or else the words of it; at most 17.
+	Codes map[string]uint64 `json:"codes,omitempty"`
 	// Checked is how many messages and answers were looked at, in the whole run.
 	Checked uint64 `json:"checked"`
 	// Interrupted: the run was ended early.
@@ -92,7 +95,7 @@ func (e *engine) result() *Result {
 		Scenario: e.cfg.Scenario, Settings: e.cfg.Settings, Target: e.cfg.Target.URL,
 		Began: r.began, Seconds: time.Duration(r.until - r.from).Seconds(),
 		Unit: e.cfg.Scenario.unit(), Count: r.count, Latency: r.total.summary(), Buckets: r.total.buckets(),
-		Admissions: r.admissions.summary(), Timeline: r.points, Faults: e.faults,
+		Admissions: r.admissions.summary(), Timeline: r.points, Faults: e.faults, Overdue: e.overdue, Codes: e.codes,
 	}
 	if acks := r.acks.summary(); acks.Count > 0 {
 		out.Acks = &acks

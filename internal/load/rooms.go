@@ -34,7 +34,7 @@ type roomWork struct {
 	due     uint64 // how many were sent on time so far, at a rate
 	oldest  int64  // when slots are looked at for overdue messages
 
-	published, late, overdue, checked uint64
+	published, late, checked uint64
 
 	present []int   // members that are in it, by room
 	cuts    *cutter // nil: members that are gone stay so
@@ -42,11 +42,11 @@ type roomWork struct {
 
 // slot is a message in flight.
 type slot struct {
-	busy, acked bool
-	generation  uint32
-	left        int // members that have not got it
-	at          int64
-	stamp       stamp
+	busy, acked, overdue bool
+	generation           uint32
+	left                 int // members that have not got it
+	at                   int64
+	stamp                stamp
 }
 
 // Ids of acks: that of a join, and those of messages, which have the slot in
@@ -54,7 +54,7 @@ type slot struct {
 const (
 	joinID   = 0
 	slotBits = 4 * slotDigits
-	maxTurns = 1 << 18 // generations
+	maxTurns = 1 << (30 - slotBits) // generations; an id is a small integer everywhere
 )
 
 func newRoomWork(e *engine) *roomWork {
@@ -63,7 +63,7 @@ func newRoomWork(e *engine) *roomWork {
 		e: e, allowed: cfg.Window, rate: cfg.Rate, pad: e.stamps.padding(cfg.Size),
 		prefix: []byte{sioEvent},
 	}
-	if cfg.Scenario.paced() {
+	if w.allowed == 0 { // at a rate
 		w.allowed = maxWindow
 	}
 	w.prefix = append(append(w.prefix, e.namespacePrefix()+"["+quote(cfg.Event)...), ',')
@@ -144,7 +144,7 @@ func (w *roomWork) event(c *conn, text []byte) {
 	}
 	s := &w.slots[st.slot]
 	if !s.busy || s.stamp != st {
-		return // it was overdue
+		return // it was taken for lost, since a later one had come
 	}
 	e.rec.unit(e.now - s.at)
 	s.left--
@@ -174,9 +174,7 @@ func (w *roomWork) ack(c *conn, p packet) {
 	}
 	index := uint32(p.id) & (maxSlots - 1)
 	if int(index) >= len(w.slots) || !w.slots[index].busy || w.slots[index].generation != uint32(p.id)>>slotBits {
-		if w.overdue == 0 { // else it may be the ack of one that was given up
-			e.faults.add(&e.faults.Duplicated, "a publish of %s was acknowledged twice (%d)", c, p.id)
-		}
+		e.faults.add(&e.faults.Duplicated, "a publish of %s was acknowledged twice (%d)", c, p.id)
 		return
 	}
 	s := &w.slots[index]
@@ -187,6 +185,7 @@ func (w *roomWork) ack(c *conn, p packet) {
 	s.acked = true
 	w.checked++
 	if trouble != "" {
+		e.count(trouble)
 		e.faults.add(&e.faults.Refused, "%s may not publish: %s", c, trouble)
 		for i := range e.cfg.Members {
 			w.member(int(s.stamp.room), i).track.skip(s.stamp.pub, s.stamp.seq)
@@ -254,7 +253,7 @@ func (w *roomWork) turn() {
 		w.cuts.turn()
 	}
 	if e.now >= w.oldest {
-		w.dropOverdue()
+		w.lookForOverdue()
 		w.oldest = e.now + int64(e.cfg.Timeout)/10
 	}
 	if !w.sending {
@@ -323,15 +322,44 @@ func (w *roomWork) publishBy(c *conn, at int64) {
 	e.send(c, opText, w.text)
 }
 
-// dropOverdue gives up on messages that take too long, so that others can be
-// sent. Their latency is at least what it is now.
-func (w *roomWork) dropOverdue() {
+// lookForOverdue notes messages that take too long. They keep their places in
+// the window, since they may be on their way, but for those of which that can't
+// be: a member that has not got it has got a later one of the same publisher.
+func (w *roomWork) lookForOverdue() {
 	for i := range w.slots {
 		s := &w.slots[i]
-		if age := w.e.now - s.at; s.busy && age > int64(w.e.cfg.Timeout) {
-			w.overdue++
-			w.e.rec.units(age, int64(max(0, s.left)))
+		age := w.e.now - s.at
+		if !s.busy || age <= int64(w.e.cfg.Timeout) {
+			continue
+		}
+		if !s.overdue {
+			s.overdue = true
+			w.e.overdue++
+		}
+		if s.acked && w.overtaken(s.stamp) {
+			w.e.rec.unfinished(age, int64(s.left))
 			w.release(uint32(i))
+		}
+	}
+}
+
+// overtaken reports whether all members that have not got a message have got a
+// later one of its publisher.
+func (w *roomWork) overtaken(st stamp) bool {
+	for i := range w.e.cfg.Members {
+		if t := &w.member(int(st.room), i).track; t.awaits(st.pub, st.seq) && t.next[st.pub] <= st.seq {
+			return false
+		}
+	}
+	return true
+}
+
+// unfinished records how long overdue messages have waited when the measuring
+// ends: a percentile without the slowest ones would say nothing.
+func (w *roomWork) unfinished() {
+	for i := range w.slots {
+		if s := &w.slots[i]; s.busy && w.e.now-s.at > int64(w.e.cfg.Timeout) {
+			w.e.rec.unfinished(w.e.now-s.at, int64(s.left))
 		}
 	}
 }
@@ -351,10 +379,19 @@ func (w *roomWork) idle() bool {
 // inFlight is how many messages are.
 func (w *roomWork) inFlight() int { return len(w.slots) - len(w.free) }
 
-// finish counts what was never delivered.
+// finish counts what was never delivered, or acknowledged. Where the server was
+// still sending, only that counts which others have overtaken.
 func (w *roomWork) finish() {
+	sending := w.e.stillSending
+	for i := range w.slots {
+		if s := &w.slots[i]; s.busy && !s.acked && !sending {
+			w.e.faults.add(&w.e.faults.Lost, "the publish of message %d of %s was never acknowledged", s.stamp.seq, w.member(int(s.stamp.room), int(s.stamp.pub)))
+		}
+	}
 	for _, c := range w.e.conns {
 		switch {
+		case c.inRoom && sending:
+			c.track.finish(c.track.next, c, &w.e.faults)
 		case c.inRoom:
 			c.track.finish(w.sent[c.room], c, &w.e.faults)
 		case w.cuts != nil:

@@ -17,7 +17,7 @@ type stamp struct {
 
 // Lengths of a stamp's fields in hexadecimal digits, and the most they hold.
 const (
-	slotDigits, roomDigits, pubDigits, seqDigits = 3, 6, 6, 8
+	slotDigits, roomDigits, pubDigits, seqDigits = 4, 6, 6, 8
 
 	stampDigits = slotDigits + roomDigits + pubDigits + seqDigits
 	maxSlots    = 1 << (4 * slotDigits)
