@@ -144,7 +144,9 @@ func (r *room) fanOut(ev *holdfast.Event) {
 			}
 		}
 		r.hub.endFanOut(began, sent)
+		lags := r.overflow == nil && snapshotLags(groups)
 		r.mu.Lock()
+		r.setLags(lags)
 		r.fanning = false
 		for _, g := range groups {
 			g.snapshot, g.shared = nil, false

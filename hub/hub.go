@@ -80,6 +80,8 @@ type Hub struct {
 	wg     sync.WaitGroup // one for each room in rooms, and for each goroutine
 	stats  counts
 	groups atomic.Uint64 // numbers them
+	// lagging counts rooms whose lags is set.
+	lagging atomic.Int64
 
 	mu sync.Mutex
 	// Guarded by mu, as are the fields of rooms and connections that say so.

@@ -38,6 +38,9 @@ type room struct {
 	round   int  // counts readings of history
 	held    fifo[heldEvent]
 
+	lags  bool          // most members were behind at the last look
+	turns chan struct{} // taken by the publisher whose turn it is; made when needed
+
 	groups  []*group
 	joining []*member // with a buffer, or parked
 	leaving []*member // to be forgotten when the fan-out is done
@@ -162,6 +165,7 @@ func (r *room) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dead = true
+	r.setLags(false)
 	r.held.clear()
 	r.abandon()
 }

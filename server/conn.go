@@ -251,6 +251,9 @@ func (c *Conn) sendLast(f *hub.Frame) bool {
 	return l.quickly.SendNow(f)
 }
 
+// Lags implements hub.Lagger.
+func (c *Conn) Lags() bool { return c.link.quickly != nil && c.link.quickly.Lags() }
+
 // Pace implements hub.Pacer: it waits until there is room in the queue for
 // more of a replay.
 func (c *Conn) Pace(ctx context.Context) error {

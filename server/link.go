@@ -50,9 +50,10 @@ type pipe interface {
 	Transport() string
 }
 
-// quickPipe is a pipe that can do better than write soon what it is given: see
-// transport.Conn.
+// quickPipe is a pipe that can do better than write soon what it is given, and
+// say whose fault it is if it has not: see transport.Conn.
 type quickPipe interface {
+	hub.Lagger
 	SendNow(f *hub.Frame) bool
 	SendAll(frames ...*hub.Frame) bool
 }

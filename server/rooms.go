@@ -61,8 +61,15 @@ func (s *Server) publishNow(ctx context.Context, p publication) (holdfast.Positi
 	return position, err
 }
 
-// append hands an event to the hub.
+// append hands an event to the hub, when there is room for it. What the program
+// itself has to say is held up, but not refused: it may not look at the error.
 func (s *Server) append(ctx context.Context, p *publication) (holdfast.Position, error) {
+	done, err := s.hub.MakeWay(ctx, p.event.Room)
+	if err == nil {
+		defer done()
+	} else if !p.own || ctx.Err() != nil {
+		return holdfast.Position{}, err
+	}
 	if p.conn != nil {
 		return p.conn.session.Publish(ctx, &p.event)
 	}

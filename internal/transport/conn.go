@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +32,9 @@ const (
 )
 
 var (
-	_ hub.Sink  = (*Conn)(nil)
-	_ hub.Pacer = (*Conn)(nil)
+	_ hub.Sink   = (*Conn)(nil)
+	_ hub.Pacer  = (*Conn)(nil)
+	_ hub.Lagger = (*Conn)(nil)
 )
 
 // Conn is a session. Its methods are safe for concurrent use.
@@ -169,6 +171,19 @@ func (c *Conn) Pace(ctx context.Context) error { return c.queue.Wait(ctx, 0) }
 // Queued returns how many bytes wait to be written, as they count against
 // QueueBytes.
 func (c *Conn) Queued() int { return c.queue.Bytes() }
+
+// Lags reports that over an eighth of QueueBytes waits for a writer that this
+// process has not had the time for. Where a write waits for the peer it is the
+// peer who is slow, as it may be on sockets that are always written to so: those
+// that are no bare TCP. It is a hub.Lagger.
+func (c *Conn) Lags() bool {
+	if c.queue.Bytes() <= cmp.Or(c.queue.Limit, hub.DefaultQueueLimit)/8 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == stateOpen && c.writing && c.writeBy == 0
+}
 
 // Close ends the session: nothing more is received, what is queued is sent,
 // and then the close, with err's close code and its code as the reason
