@@ -282,6 +282,28 @@ func TestAdmissionRate(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "429 Too Many Requests 1 ") || !strings.Contains(err.Error(), "RATE_LIMITED") {
 			t.Errorf("sixth: %v", err)
 		}
+		if _, err := w.tryDial(); err == nil || !strings.HasPrefix(err.Error(), "429 Too Many Requests 3 ") {
+			t.Errorf("the next one is told to come after it: %v", err)
+		}
+		<-time.After(time.Second)
+		w.dial()
+	})
+}
+
+// Over the rate of all addresses it is 503, and those who are refused are told
+// to come back one after the other.
+func TestTotalAdmissionRate(t *testing.T) {
+	in(t, func(t *testing.T) {
+		w := newWorld(t, server.Config{TotalAdmissionRate: 1})
+		for range 2 {
+			w.dial()
+		}
+		for _, after := range []string{"1", "3", "4"} {
+			_, err := w.tryDial()
+			if err == nil || !strings.HasPrefix(err.Error(), "503 Service Unavailable "+after+" ") || !strings.Contains(err.Error(), "CONNECTION_LIMIT") {
+				t.Errorf("want %s s: %v", after, err)
+			}
+		}
 		<-time.After(time.Second)
 		w.dial()
 	})

@@ -125,7 +125,8 @@ type Config struct {
 	UnauthenticatedPerAddress int
 	// AdmissionRate bounds new connections a second from one address, and
 	// apart from them calls of PollPath: 200, with a burst of five times as
-	// many. Negative: no limit.
+	// many. Negative: no limit. Those over it are told to come back one after the
+	// other (Retry-After, at most 30 s), and so with TotalAdmissionRate.
 	AdmissionRate float64
 	// TotalAdmissionRate bounds new connections a second from everywhere:
 	// 5,000, with a burst of twice as many. Negative: no limit.

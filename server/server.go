@@ -43,7 +43,7 @@ type Server struct {
 
 	// limits, each safe for concurrent use
 	perAddress      *guard.Limiter[netip.Prefix]
-	overall         *rate.Limiter
+	overall         *guard.Limiter[struct{}]
 	refusals        *guard.Delays[netip.Prefix]
 	unauthenticated counter
 	polls           pollBook
@@ -115,11 +115,12 @@ func New(cfg Config) (*Server, error) {
 	s.polls.perUser, s.asking.perUser = cfg.ConnectionsPerUser, cfg.ConnectionsPerUser
 	if cfg.AdmissionRate > 0 {
 		limit := guard.LimiterConfig{Rate: rate.Limit(cfg.AdmissionRate), Burst: int(max(1, 5*cfg.AdmissionRate))}
-		s.perAddress = guard.NewLimiter[netip.Prefix](limit)
 		s.pollsPerAddress = guard.NewLimiter[netip.Prefix](limit)
+		limit.Spread = true
+		s.perAddress = guard.NewLimiter[netip.Prefix](limit)
 	}
 	if cfg.TotalAdmissionRate > 0 {
-		s.overall = rate.NewLimiter(rate.Limit(cfg.TotalAdmissionRate), int(max(1, 2*cfg.TotalAdmissionRate)))
+		s.overall = guard.NewLimiter[struct{}](guard.LimiterConfig{Rate: rate.Limit(cfg.TotalAdmissionRate), Burst: int(max(1, 2*cfg.TotalAdmissionRate)), Spread: true})
 	}
 	perUser := cfg.ConnectionsPerUser
 	if perUser < 0 {
@@ -292,8 +293,10 @@ func (s *Server) checkNew(r *http.Request) error {
 			return err
 		}
 	}
-	if s.overall != nil && !s.overall.Allow() {
-		return &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many new connections", RetryAfter: time.Second}
+	if s.overall != nil {
+		if err := s.overall.Allow(struct{}{}); err != nil {
+			return &holdfast.Error{Code: holdfast.ConnectionLimit, Message: "Too many new connections", RetryAfter: holdfast.AsError(err).RetryAfter}
+		}
 	}
 	return nil
 }

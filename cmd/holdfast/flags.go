@@ -28,7 +28,11 @@ type serveFlags struct {
 	PingTimeout  time.Duration `default:"20s" placeholder:"TIME" group:"timing" help:"How long a client may take to answer one (default 20s)."`
 	MaxPayload   int           `default:"1000000" placeholder:"BYTES" group:"timing" help:"Largest message that is taken (default 1000000)."`
 	MessageRate  float64       `default:"100" placeholder:"N" group:"timing" help:"Messages a second that one connection may send, and twice as many at once (default 100); 0 for no limit."`
-	Compression  bool          `group:"timing" help:"Accept permessage-deflate on WebSockets: less traffic for more processor time."`
+
+	AdmissionRate        float64 `default:"5000" placeholder:"N" group:"timing" help:"New connections a second from everywhere, and twice as many at once (default 5000); 0 for no limit. Others are told when to come back."`
+	AddressAdmissionRate float64 `default:"200" placeholder:"N" group:"timing" help:"New connections a second from one address, and five times as many at once (default 200); 0 for no limit."`
+
+	Compression bool `group:"timing" help:"Accept permessage-deflate on WebSockets: less traffic for more processor time."`
 
 	Echo bool `group:"timing" help:"Answer the event \"echo\" with its data, for \"holdfast bench\" and for trying things out."`
 

@@ -191,6 +191,7 @@ func (s *serveFlags) sane() error {
 	check(s.PingInterval <= 0 || s.PingTimeout <= 0, "ping-interval and ping-timeout must be more than nothing")
 	check(s.MaxPayload <= 0, "max-payload must be more than nothing")
 	check(s.MessageRate < 0, "message-rate can't be negative")
+	check(s.AdmissionRate < 0 || s.AddressAdmissionRate < 0, "admission-rate and address-admission-rate can't be negative")
 	wrong.add(s.watchFlags.sane())
 	check(s.AccessTokenLifetime < time.Second || s.AccessTokenLifetime > auth.DefaultMaxLifetime, "access-token-lifetime must be between 1s and %v", auth.DefaultMaxLifetime)
 	return wrong.err()
@@ -199,24 +200,30 @@ func (s *serveFlags) sane() error {
 // config is the configuration of the server, without who may come in.
 func (s *serveFlags) config(log *slog.Logger) server.Config {
 	policies, _ := s.policies() // sane says what is wrong with them
-	rate := s.MessageRate
-	if rate == 0 {
-		rate = -1 // no limit
-	}
 	return server.Config{
-		RoomPolicies:    policies,
-		PublicURL:       s.PublicURL,
-		AllowedOrigins:  s.AllowedOrigin,
-		TrustedProxies:  s.TrustedProxy,
-		AllowQueryToken: s.AllowQueryToken,
-		PingInterval:    s.PingInterval,
-		PingTimeout:     s.PingTimeout,
-		MaxPayload:      s.MaxPayload,
-		MessageRate:     rate,
-		MessageBurst:    max(1, int(2*s.MessageRate)),
-		Compression:     s.Compression,
-		Logger:          log,
+		RoomPolicies:       policies,
+		PublicURL:          s.PublicURL,
+		AllowedOrigins:     s.AllowedOrigin,
+		TrustedProxies:     s.TrustedProxy,
+		AllowQueryToken:    s.AllowQueryToken,
+		PingInterval:       s.PingInterval,
+		PingTimeout:        s.PingTimeout,
+		MaxPayload:         s.MaxPayload,
+		MessageRate:        unlimited(s.MessageRate),
+		MessageBurst:       max(1, int(2*s.MessageRate)),
+		AdmissionRate:      unlimited(s.AddressAdmissionRate),
+		TotalAdmissionRate: unlimited(s.AdmissionRate),
+		Compression:        s.Compression,
+		Logger:             log,
 	}
+}
+
+// unlimited makes a flag's 0 what a server.Config has for no limit.
+func unlimited(rate float64) float64 {
+	if rate == 0 {
+		return -1
+	}
+	return rate
 }
 
 // addKey adds a key to those that are good for everything. Any number may
