@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,17 +96,18 @@ func testGrowth(t *testing.T, st *stage) {
 // answered.
 func testOverload(t *testing.T, st *stage) {
 	text := perform(t, st, "-quick", "-overload")
-	for want, n := range map[string]int{"\n| measured for | ": 1, "\n| admissions | ": 1, "\n| /healthz | ": 1, "; 0 failed |": 6, " 0 answered:": 0, "none of ": 3, "FAILED": 0} {
+	for want, n := range map[string]int{"\n| measured for | ": 1, "\n| admissions | ": 1, "\n| /healthz, 200 | ": 1, "; 0 failed |": 9, "| 0.0/s": 0, "none of ": 3, "\n| /readyz, 200 | ": 1, "FAILED": 0} {
 		if strings.Count(text, want) != n {
 			t.Errorf("%q is not there %d times in\n%s", want, n, text)
 		}
 	}
 }
 
-// testStorm runs it in small: everybody is back.
+// testStorm runs it in small: everybody is back after three tries at most, also
+// where only some are admitted each second.
 func testStorm(t *testing.T, st *stage) {
 	text := perform(t, st, "-quick", "-storm", "-rounds", "2")
-	for want, n := range map[string]int{"\n| 1 | ": 1, "\n| 2 | ": 1, " s | ": 2, "FAILED": 0} {
+	for want, n := range map[string]int{"\n| 1 | ": 2, "\n| 2 | ": 2, " | 10/s | ": 2, " s | ": 4, "FAILED": 0} {
 		if strings.Count(text, want) != n {
 			t.Errorf("%q is not there %d times in\n%s", want, n, text)
 		}
@@ -117,13 +117,12 @@ func testStorm(t *testing.T, st *stage) {
 // TestStormSums has clients come back at known times.
 func TestStormSums(t *testing.T) {
 	from := time.Unix(1000, 0)
-	st := &storm{tries: []int{3, 1, 2, 1}}
+	st := &storm{}
 	for _, ms := range []int{2900, 100, 1099, 1100} {
 		st.back = append(st.back, from.Add(time.Duration(ms)*time.Millisecond))
 	}
-	took, peak, tries := st.sum(from)
-	if took != 2900*time.Millisecond || peak != 2 || !slices.Equal(tries, []int{1, 1, 2, 3}) {
-		t.Errorf("after %v, %d in a second, tries %v", took, peak, tries)
+	if took, peak := st.sum(from); took != 2900*time.Millisecond || peak != 2 {
+		t.Errorf("after %v, %d in a second", took, peak)
 	}
 }
 
@@ -142,12 +141,12 @@ func testProbes(t *testing.T, st *stage) {
 		ask   func(context.Context) error
 		fault string
 	}{
-		"health":            {askHealth(server.url), ""},
+		"health":            {askPath(server.url, "/healthz"), ""},
 		"admission":         {askAdmission(server.url, token), ""},
-		"no health there":   {askHealth(server.url + "/nowhere"), "404"},
+		"no health there":   {askPath(server.url, "/nowhere"), "404"},
 		"a bad token":       {askAdmission(server.url, "bad"), "refused"},
 		"nobody to admit":   {askAdmission("http://127.0.0.1:1", token), "refused"},
-		"nobody is healthy": {askHealth("http://127.0.0.1:1"), "refused"},
+		"nobody is healthy": {askPath("http://127.0.0.1:1", "/readyz"), "refused"},
 	} {
 		err := c.ask(t.Context())
 		if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
@@ -183,6 +182,19 @@ func testFailures(t *testing.T, st *stage) {
 	}
 	if _, ok := s.median("absent", "echo", (*measured).perUnit); ok {
 		t.Error("there is a median of runs that failed")
+	}
+}
+
+// TestRefusals counts refusals that can be tried again as no faults, and others.
+func TestRefusals(t *testing.T) {
+	for want, r := range map[uint64]load.Result{
+		0: {Faults: load.Faults{Refused: 5}, Codes: map[string]uint64{"RATE_LIMITED": 5}},
+		2: {Faults: load.Faults{Refused: 3, Lost: 1}, Codes: map[string]uint64{"RATE_LIMITED": 2, "FORBIDDEN": 1}},
+		4: {Faults: load.Faults{Disconnected: 4}, Codes: map[string]uint64{"SLOW_CONSUMER": 4}},
+	} {
+		if got := refusals(&r); got != want {
+			t.Errorf("%+v: %d, want %d", r, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,23 +9,23 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/internal/load"
 )
 
 // overloadSizes are the numbers of the run.
 type overloadSizes struct {
-	members  int
-	look     time.Duration // at what can be delivered
-	duration time.Duration // of each phase
-	memory   string        // GOMEMLIMIT of the server
-	// patience is after how long the generator gives a message up and sends
-	// another; it is longer than all of a phase, and short is not.
-	patience, short time.Duration
-	calm, over      float64 // offered, as parts of what can be delivered
+	members    int
+	look       time.Duration // at what can be delivered
+	duration   time.Duration // of each phase
+	memory     string        // GOMEMLIMIT of the server
+	patience   time.Duration // with a message, in the generator
+	window     int           // messages in flight of those who wait for acks
+	calm, over float64       // offered, as parts of what can be delivered
 }
 
 func sizesOfOverload(quick bool) overloadSizes {
-	o := overloadSizes{members: 1000, look: 5 * time.Second, duration: time.Minute, memory: "256MiB", patience: 2 * time.Minute, short: 10 * time.Second, calm: 1.0 / 3, over: 3}
+	o := overloadSizes{members: 1000, look: 5 * time.Second, duration: time.Minute, memory: "256MiB", patience: 10 * time.Second, window: 1024, calm: 1.0 / 3, over: 3}
 	if quick {
 		o.members, o.look, o.duration = 20, 300*time.Millisecond, time.Second
 	}
@@ -33,18 +34,25 @@ func sizesOfOverload(quick bool) overloadSizes {
 
 // phase is one of those that are set beside each other.
 type phase struct {
-	title             string
-	offered           float64 // messages a second
-	patience          time.Duration
-	mayFault          bool
-	run               *measured
-	health, admission probe
+	title   string
+	offered float64 // messages a second
+	window  int     // messages in flight; 0: any number
+	may     func(*load.Result) uint64
+	run     *measured
+
+	health, ready, admission probe
 }
 
+// What is asked during a phase, and how often.
+const (
+	askHealth     = 100 * time.Millisecond
+	askAdmittance = 20 * time.Millisecond
+)
+
 // overload finds out how many messages a second our server can deliver to one
-// room, offers a third of that, and then three times as many: once with a bound
-// on what is in flight and once without. Meanwhile it asks for /healthz and
-// connects, ten times a second each.
+// room, offers a third of that, and then three times as many: once by publishers
+// who wait for their acks and once by those who don't. Meanwhile it asks for
+// /healthz and /readyz, ten times a second each, and connects, fifty times.
 func (s *sitting) overload(ctx context.Context) (string, error) {
 	size := sizesOfOverload(s.options.quick)
 	s.began = time.Now().UTC()
@@ -63,14 +71,15 @@ func (s *sitting) overload(ctx context.Context) (string, error) {
 		return "", err
 	}
 	phases := []*phase{
-		{title: "without overload", offered: capacity * size.calm, patience: size.patience},
-		{title: "overload, a bounded backlog", offered: capacity * size.over, patience: size.patience},
-		{title: "overload, no bound", offered: capacity * size.over, patience: size.short, mayFault: true},
+		{title: "without overload", offered: capacity * size.calm},
+		{title: "overload, by who waits for acks", offered: capacity * size.over, window: size.window, may: refusals},
+		{title: "overload, by who does not", offered: capacity * size.over, may: refusals},
 	}
 	for _, p := range phases {
 		t := trial{
-			peer: own, scenario: load.Paced, key: p.title, round: 1, mayFault: p.mayFault, env: []string{"GOMEMLIMIT=" + size.memory},
-			flags:  []string{"--members", members, "--rate", fmt.Sprintf("%.0f", max(1, p.offered)), "--duration", size.duration.String(), "--timeout", p.patience.String()},
+			peer: own, scenario: load.Paced, key: p.title, round: 1, may: p.may, env: []string{"GOMEMLIMIT=" + size.memory},
+			flags: []string{"--members", members, "--rate", fmt.Sprintf("%.0f", max(1, p.offered)), "--duration", size.duration.String(),
+				"--timeout", size.patience.String(), "--window", fmt.Sprint(p.window)},
 			during: func(ctx context.Context, url string) { p.watch(ctx, url, token) },
 		}
 		if err := s.one(ctx, t); err != nil {
@@ -82,13 +91,22 @@ func (s *sitting) overload(ctx context.Context) (string, error) {
 	return s.overloadSection(capacity, size, phases), nil
 }
 
+// refusals returns the faults that are left when publishes that were refused by
+// RATE_LIMITED, and can be tried again, are none.
+func refusals(r *load.Result) uint64 {
+	return r.Faults.Total() - min(r.Faults.Refused, r.Codes[string(holdfast.RateLimited)])
+}
+
 // watch asks until ctx ends.
 func (p *phase) watch(ctx context.Context, url, token string) {
-	p.health.ask, p.admission.ask = askHealth(url), askAdmission(url, token)
-	var both sync.WaitGroup
-	both.Go(func() { p.health.run(ctx) })
-	both.Go(func() { p.admission.run(ctx) })
-	both.Wait()
+	p.health = probe{ask: askPath(url, "/healthz"), every: askHealth}
+	p.ready = probe{ask: askPath(url, "/readyz"), every: askHealth}
+	p.admission = probe{ask: askAdmission(url, token), every: askAdmittance}
+	var all sync.WaitGroup
+	for _, one := range []*probe{&p.health, &p.ready, &p.admission} {
+		all.Go(func() { one.run(ctx) })
+	}
+	all.Wait()
 }
 
 // overloadSection is the text of the section.
@@ -97,53 +115,66 @@ func (s *sitting) overloadSection(capacity float64, size overloadSizes, phases [
 	s.writeHead(&b, overloadTitle)
 	fmt.Fprintf(&b, "\nHoldfast %s, alone, with GOMEMLIMIT=%s. One room of %d, 128 B: in a closed loop it delivered %.0f messages a second to each, which counts as what can be delivered. ",
 		s.stage.built[ours], size.memory, size.members, capacity)
-	fmt.Fprintf(&b, "Publishers then offer a third of that, and three times as many, by the clock. The generator has 4,095 messages in flight at most; what is not sent for that reason is late, and \"from when it was due\" has that in it. "+
-		"**With a bounded backlog** it waits for each of them, so that what waits for a member is bounded, and may well stay below the 1 MiB after which the server ends a slow connection: this phase does not show what happens then. "+
-		"**Without a bound** it gives up what is %v over its time and sends on, so that the backlog grows: members may be closed (SLOW_CONSUMER), and what was given up and is still on its way at the end counts as lost, though nobody knows that it is. It ends early when no publisher is left, and a message that was given up has the time until then as its latency. "+
-		"Meanwhile somebody asks for /healthz and connects with a token, ten times a second each, with connections of their own.\n\n", size.short)
+	fmt.Fprintf(&b, "Publishers, who are members, then offer a third of that, and three times as many, by the clock: **who waits for acks** has %d messages in flight at most, all of them together; **who does not** has as many as can be told apart, 65,535. "+
+		"What is not sent for that reason is late, and \"from when it was due\" has that in it. Meanwhile somebody asks for /healthz and /readyz and connects with a token, with connections of their own. [Operations](../docs/operations.md#overload) says what the server does.\n\n", size.window)
 	b.WriteString("| |")
 	for _, p := range phases {
 		fmt.Fprintf(&b, " %s |", p.title)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|", len(phases)) + "\n")
-	row := func(what string, cell func(*phase, *load.Result) string) {
-		fmt.Fprintf(&b, "| %s |", what)
+	for _, row := range overloadRows(size) {
+		fmt.Fprintf(&b, "| %s |", row.what)
 		for _, p := range phases {
 			text := "not measured"
 			if p.run.result != nil {
-				text = cell(p, p.run.result)
+				text = row.cell(p, p.run.result)
 			}
 			fmt.Fprintf(&b, " %s |", text)
 		}
 		b.WriteString("\n")
 	}
-	row("measured for", func(_ *phase, r *load.Result) string { return fmt.Sprintf("%.1f s", r.Seconds) })
-	row("offered, messages a second", func(p *phase, _ *load.Result) string { return fmt.Sprintf("%.0f", p.offered) })
-	row("delivered, messages a second to each", func(_ *phase, r *load.Result) string { return fmt.Sprintf("%.0f", r.Rate/float64(size.members)) })
-	row("delivered, from when it was due: p50, p99, max", func(_ *phase, r *load.Result) string { return three(&r.Latency) })
-	row("publish to ack: p50, p99, max", func(_ *phase, r *load.Result) string { return three(r.Acks) })
-	row("server's memory: at most", func(_ *phase, r *load.Result) string {
-		if r.Server == nil {
-			return "–"
-		}
-		return fmt.Sprintf("%.0f MB", float64(r.Server.Peak)/1e6)
-	})
-	row("server: processors", func(_ *phase, r *load.Result) string {
-		if r.Server == nil {
-			return "–"
-		}
-		return digits(r.Server.Cores)
-	})
-	row("admissions", func(p *phase, _ *load.Result) string { return p.admission.String() })
-	row("/healthz", func(p *phase, _ *load.Result) string { return p.health.String() })
-	row("lost, out of order, refused, disconnected", func(p *phase, r *load.Result) string {
-		if r.Faults.Total() == 0 {
-			return fmt.Sprintf("none of %d checked", r.Checked)
-		}
-		return r.Faults.String()
-	})
 	s.writeRuns(&b)
 	return b.String()
+}
+
+// overloadRow is a line of the table.
+type overloadRow struct {
+	what string
+	cell func(*phase, *load.Result) string
+}
+
+func overloadRows(size overloadSizes) []overloadRow {
+	of := func(f func(*load.Result) string) func(*phase, *load.Result) string {
+		return func(_ *phase, r *load.Result) string { return f(r) }
+	}
+	server := func(f func(*load.Use) string) func(*phase, *load.Result) string {
+		return of(func(r *load.Result) string {
+			if r.Server == nil {
+				return "–"
+			}
+			return f(r.Server)
+		})
+	}
+	return []overloadRow{
+		{"measured for", of(func(r *load.Result) string { return fmt.Sprintf("%.1f s", r.Seconds) })},
+		{"offered, messages a second", func(p *phase, _ *load.Result) string { return fmt.Sprintf("%.0f", p.offered) }},
+		{"delivered, messages a second to each", of(func(r *load.Result) string { return fmt.Sprintf("%.0f", r.Rate/float64(size.members)) })},
+		{"delivered, from when it was due: p50, p99, max", of(func(r *load.Result) string { return three(&r.Latency) })},
+		{"publish to ack: p50, p99, max", of(func(r *load.Result) string { return three(r.Acks) })},
+		{"publishes refused, connections ended: codes", of(func(r *load.Result) string { return cmp.Or(r.ByCode(), "none") })},
+		{"lost, twice, out of order, of another room", of(func(r *load.Result) string {
+			f := r.Faults
+			if f.Lost+f.Duplicated+f.Reordered+f.Foreign+f.Damaged == 0 {
+				return fmt.Sprintf("none of %d checked", r.Checked)
+			}
+			return f.String()
+		})},
+		{"server's memory (RSS): at most, of GOMEMLIMIT=" + size.memory, server(func(u *load.Use) string { return fmt.Sprintf("%.0f MiB", float64(u.Peak)/(1<<20)) })},
+		{"server: processors, µs a delivery", server(func(u *load.Use) string { return digits(u.Cores) + ", " + digits(u.PerUnit) })},
+		{"admissions", func(p *phase, _ *load.Result) string { return p.admission.String() }},
+		{"/healthz, 200", func(p *phase, _ *load.Result) string { return p.health.String() }},
+		{"/readyz, 200", func(p *phase, _ *load.Result) string { return p.ready.String() }},
+	}
 }
 
 // three are the figures of a latency in a cell.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -18,47 +19,72 @@ import (
 	"github.com/holdfast-dev/holdfast/auth"
 )
 
-// probe asks a server something again and again, and notes how long the answers
-// take. One goroutine uses it.
+// probe asks a server something again and again, by the clock, and notes how
+// long the answers take.
 type probe struct {
 	ask   func(ctx context.Context) error
+	every time.Duration
+
+	mu    sync.Mutex // guards what follows, while run runs
 	took  []time.Duration
 	fails int
 	first error // of those that failed
+	asked int
+	lasts time.Duration // how long was asked
 }
 
-// Times of a probe.
+// Times and bounds of a probe.
 const (
-	askEvery   = 100 * time.Millisecond
 	askTimeout = 10 * time.Second
+	askAtOnce  = 256 // what is due while so many are waited for is not asked
 )
 
 // run asks until ctx ends. What is being asked then is not counted.
 func (p *probe) run(ctx context.Context) {
-	tick := time.NewTicker(askEvery)
+	tick := time.NewTicker(p.every)
 	defer tick.Stop()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	places := make(chan struct{}, askAtOnce)
+	began := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
+			p.lasts = time.Since(began)
 			return
 		case <-tick.C:
 		}
-		one, cancel := context.WithTimeout(ctx, askTimeout)
-		from := time.Now()
-		err := p.ask(one)
-		took := time.Since(from)
-		cancel()
-		if ctx.Err() != nil {
-			return
+		select {
+		case places <- struct{}{}:
+			asking.Go(func() { p.once(ctx); <-places })
+		default:
+			p.note(0, errors.New("not asked: too many are waited for"))
 		}
-		if err != nil {
-			p.fails++
-			if p.first == nil {
-				p.first = err
-			}
-			continue
-		}
+	}
+}
+
+// once asks once.
+func (p *probe) once(ctx context.Context) {
+	one, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	from := time.Now()
+	err := p.ask(one)
+	if ctx.Err() == nil {
+		p.note(time.Since(from), err)
+	}
+}
+
+func (p *probe) note(took time.Duration, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked++
+	if err == nil {
 		p.took = append(p.took, took)
+		return
+	}
+	p.fails++
+	if p.first == nil {
+		p.first = err
 	}
 }
 
@@ -73,17 +99,18 @@ func (p *probe) percentile(at float64) string {
 
 // String is the answers in a cell of a table.
 func (p *probe) String() string {
-	text := fmt.Sprintf("%d answered: p50 %s, p99 %s, max %s; %d failed", len(p.took), p.percentile(0.5), p.percentile(0.99), p.percentile(1), p.fails)
+	text := fmt.Sprintf("%.1f/s of %.1f: p50 %s, p99 %s, max %s; %d failed", float64(len(p.took))/p.lasts.Seconds(), float64(p.asked)/p.lasts.Seconds(),
+		p.percentile(0.5), p.percentile(0.99), p.percentile(1), p.fails)
 	if p.first != nil {
 		text += fmt.Sprintf(" (%v)", p.first)
 	}
 	return text
 }
 
-// askHealth asks for /healthz.
-func askHealth(url string) func(context.Context) error {
+// askPath asks for a path, such as /healthz, which is to answer 200.
+func askPath(url, path string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/healthz", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
 		if err != nil {
 			return err
 		}

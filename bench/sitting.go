@@ -76,8 +76,8 @@ type trial struct {
 	round    int
 	flags    []string // of "holdfast bench"
 	env      []string // more of it for the server
-	// mayFault: faults are what is looked for, and no failure of the run.
-	mayFault bool
+	// may returns the faults that are a failure of the run; nil: all of them.
+	may func(*load.Result) uint64
 	// during runs beside the load, until its context ends; nil: nothing.
 	during func(ctx context.Context, url string)
 }
@@ -105,10 +105,18 @@ func (s *sitting) one(ctx context.Context, t trial) error {
 	switch {
 	case err != nil:
 		m.failure = err.Error()
-	case result.Faults.Total() > 0 && !t.mayFault:
+	case t.faults(result) > 0:
 		m.failure = fmt.Sprintf("%s: %s", &result.Faults, strings.Join(result.Faults.First, "; "))
 	}
 	return ctx.Err()
+}
+
+// faults are those that are a failure.
+func (t *trial) faults(r *load.Result) uint64 {
+	if t.may != nil {
+		return t.may(r)
+	}
+	return r.Faults.Total()
 }
 
 // beside loads a server, and does beside it what the trial wants.

@@ -197,17 +197,18 @@ const startTimeout = 30 * time.Second
 func (s *stage) start(ctx context.Context, p peer, env ...string) (*running, error) {
 	switch p.name {
 	case ours:
-		return s.startAt(ctx, "127.0.0.1:0", env...)
+		return s.startAt(ctx, "127.0.0.1:0", nil, env...)
 	case node:
 		return s.begin(exec.CommandContext(ctx, "node", "bench/socketio/server.mjs", s.secret()), p.name, env)
 	}
 	return s.begin(exec.CommandContext(ctx, s.program(p.name)), p.name, env)
 }
 
-// startAt starts ours at an address.
-func (s *stage) startAt(ctx context.Context, addr string, env ...string) (*running, error) {
-	cmd := exec.CommandContext(ctx, s.program(ours), "serve", "--addr", addr, "--admin-addr", "127.0.0.1:0",
-		"--jwt-secret-file", s.secret(), "--default-rooms", "!**", "--message-rate", "0", "--echo")
+// startAt starts ours at an address, with more flags.
+func (s *stage) startAt(ctx context.Context, addr string, flags []string, env ...string) (*running, error) {
+	args := append([]string{"serve", "--addr", addr, "--admin-addr", "127.0.0.1:0",
+		"--jwt-secret-file", s.secret(), "--default-rooms", "!**", "--message-rate", "0", "--echo"}, flags...)
+	cmd := exec.CommandContext(ctx, s.program(ours), args...)
 	return s.begin(cmd, ours, env)
 }
 

@@ -23,13 +23,19 @@ import (
 type stormSizes struct {
 	clients   int
 	addresses int // that they come from
+	// rates are those of new connections a second that the server is started
+	// again with, one after the other.
+	rates []int
 }
+
+// mostTries is how many tries a client may need since the server listens again.
+const mostTries = 3
 
 func sizesOfStorm(quick bool) stormSizes {
 	if quick {
-		return stormSizes{clients: 50, addresses: 5}
+		return stormSizes{clients: 50, addresses: 5, rates: []int{5000, 10}}
 	}
-	return stormSizes{clients: 10_000, addresses: 200}
+	return stormSizes{clients: 10_000, addresses: 200, rates: []int{5000, 1000}}
 }
 
 // Times of the storm.
@@ -48,17 +54,20 @@ type storm struct {
 
 	mu    sync.Mutex
 	tries []int         // of each client since the server was killed
+	since []int         // of each client since it listens again
 	back  []time.Time   // when each was connected again; zero: not yet
 	left  int           // that are not back
 	all   chan struct{} // closed when none is left
 	cut   bool          // the server was killed
+	open  bool          // and listens again
 }
 
 // returned is one round's outcome.
 type returned struct {
+	rate          int           // of new connections that the server allowed
 	took          time.Duration // from the restarted server's first line to the last admission
 	peak          int           // admissions in the busiest second
-	tries         []int         // sorted
+	tries, since  []int         // sorted
 	server, crowd time.Duration // processor time
 }
 
@@ -68,30 +77,34 @@ func (s *sitting) storm(ctx context.Context) (string, error) {
 	size := sizesOfStorm(s.options.quick)
 	s.began = time.Now().UTC()
 	var rounds []returned
-	for round := range s.options.rounds {
-		m := &measured{server: ours, key: "storm", round: round + 1, load: loadAverage()}
+	for i := range s.options.rounds * len(size.rates) {
+		rate := size.rates[i%len(size.rates)]
+		m := &measured{server: ours, key: fmt.Sprintf("storm, %d/s", rate), round: i/len(size.rates) + 1, load: loadAverage()}
 		s.runs = append(s.runs, m)
 		before, from := machineBusy(), time.Now()
-		r, used, err := s.stage.oneStorm(ctx, size)
+		r, used, err := s.stage.oneStorm(ctx, size, rate)
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
 		if before > 0 {
 			m.others = max(0, (machineBusy()-before-used).Seconds()/time.Since(from).Seconds())
 		}
+		if err == nil && r.since[len(r.since)-1] > mostTries {
+			err = fmt.Errorf("a client needed %d tries", r.since[len(r.since)-1])
+		}
 		if err != nil {
 			m.failure = err.Error()
-		} else {
-			rounds = append(rounds, r)
 		}
-		fmt.Fprintf(s.stage.progress, "round %d  storm  load %s others %.1f  all back after %v %s\n", m.round, m.load, m.others, r.took.Round(time.Millisecond), m.failure)
+		rounds = append(rounds, r)
+		fmt.Fprintf(s.stage.progress, "round %d  %s  load %s others %.1f  all back after %v %s\n", m.round, m.key, m.load, m.others, r.took.Round(time.Millisecond), m.failure)
 	}
 	s.ended = time.Now().UTC()
 	return s.stormSection(size, rounds), nil
 }
 
 // oneStorm also returns all processor time that was used, of every process.
-func (s *stage) oneStorm(ctx context.Context, size stormSizes) (r returned, used time.Duration, err error) {
+func (s *stage) oneStorm(ctx context.Context, size stormSizes, rate int) (r returned, used time.Duration, err error) {
+	r.rate = rate
 	crowdFrom := ownTime()
 	defer func() { used += ownTime() - crowdFrom }()
 	server, err := s.start(ctx, peers()[0])
@@ -106,23 +119,24 @@ func (s *stage) oneStorm(ctx context.Context, size stormSizes) (r returned, used
 	crowd.begin()
 	from := ownTime()
 	used += server.stop()
-	if server, err = s.startAt(ctx, strings.TrimPrefix(server.url, "http://")); err != nil {
+	if server, err = s.startAt(ctx, strings.TrimPrefix(server.url, "http://"), []string{"--admission-rate", strconv.Itoa(rate)}); err != nil {
 		return r, used, err
 	}
-	listens := time.Now()
+	listens := crowd.reopen()
 	err = crowd.wait(ctx)
 	r.server = server.stop()
 	r.crowd = ownTime() - from
 	used += r.server
 	if err == nil {
-		r.took, r.peak, r.tries = crowd.sum(listens)
+		r.took, r.peak = crowd.sum(listens)
+		r.tries, r.since = slices.Sorted(slices.Values(crowd.tries)), slices.Sorted(slices.Values(crowd.since))
 	}
 	return r, used, err
 }
 
 // gather makes the clients and waits until all are connected.
 func (s *stage) gather(ctx context.Context, url string, size stormSizes) (st *storm, err error) {
-	st = &storm{tries: make([]int, size.clients), back: make([]time.Time, size.clients), all: make(chan struct{})}
+	st = &storm{tries: make([]int, size.clients), since: make([]int, size.clients), back: make([]time.Time, size.clients), all: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			st.close()
@@ -181,6 +195,14 @@ func (st *storm) begin() {
 	st.cut, st.left = true, len(st.clients)
 }
 
+// reopen counts tries apart from here on, and returns when that is.
+func (st *storm) reopen() time.Time {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.open = true
+	return time.Now()
+}
+
 // watch counts a client's tries until it is back. It ends with the client.
 func (st *storm) watch(i int, changes <-chan client.Change) {
 	for change := range changes {
@@ -189,6 +211,9 @@ func (st *storm) watch(i int, changes <-chan client.Change) {
 		case !st.cut || !st.back[i].IsZero():
 		case change.State == client.Connecting:
 			st.tries[i]++
+			if st.open {
+				st.since[i]++
+			}
 		case change.State == client.Connected && st.tries[i] > 0:
 			st.back[i] = time.Now()
 			if st.left--; st.left == 0 {
@@ -223,7 +248,7 @@ func (st *storm) wait(ctx context.Context) error {
 }
 
 // sum is what was seen, when everybody is back.
-func (st *storm) sum(listens time.Time) (took time.Duration, peak int, tries []int) {
+func (st *storm) sum(listens time.Time) (took time.Duration, peak int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	back := slices.SortedFunc(slices.Values(st.back), time.Time.Compare)
@@ -233,7 +258,7 @@ func (st *storm) sum(listens time.Time) (took time.Duration, peak int, tries []i
 		}
 		peak = max(peak, last-first+1)
 	}
-	return back[len(back)-1].Sub(listens), peak, slices.Sorted(slices.Values(st.tries))
+	return back[len(back)-1].Sub(listens), peak
 }
 
 // close ends all clients.
@@ -274,19 +299,18 @@ func (s *sitting) stormSection(size stormSizes, rounds []returned) string {
 	fmt.Fprintf(&b, "\nHoldfast %s. %d Go clients in this command's process, each with a user, a token and the default backoff, from %d addresses, are connected; "+
 		"the server is killed and started again at once. The server's processor time is that of its whole second life, start included, until %v after the last was back.\n\n",
 		s.stage.built[ours], size.clients, size.addresses, stormAfter)
-	b.WriteString("| round | load | others | all are back after | admissions in the busiest second | tries a client: p50, p99, max | server, ms a client | clients, ms each |\n|---|---|---|---|---|---|---|---|\n")
-	done := 0
-	for _, m := range s.runs {
+	b.WriteString("The rate is what `--admission-rate` allows, with a burst of twice as many; the first is the default. Who is over it is told when to come back (503, Retry-After). More than three tries since the server listens again are a failure.\n\n")
+	b.WriteString("| round | rate | load | others | all are back after | admissions in the busiest second | tries a client: p50, p99, max, and since the server listens: max | server, ms a client | clients, ms each |\n|---|---|---|---|---|---|---|---|---|\n")
+	for i, m := range s.runs {
+		r := rounds[i]
 		if m.failure != "" {
-			fmt.Fprintf(&b, "| %d | %s | %.1f | FAILED: %s | – | – | – | – |\n", m.round, m.load, m.others, m.failure)
+			fmt.Fprintf(&b, "| %d | %d/s | %s | %.1f | FAILED: %s | – | – | – | – |\n", m.round, r.rate, m.load, m.others, m.failure)
 			continue
 		}
-		r := rounds[done]
-		done++
 		last := len(r.tries) - 1
 		each := func(d time.Duration) string { return digits(d.Seconds() * 1e3 / float64(size.clients)) }
-		fmt.Fprintf(&b, "| %d | %s | %.1f | %.2f s | %d | %d, %d, %d | %s | %s |\n", m.round, m.load, m.others, r.took.Seconds(), r.peak,
-			r.tries[last/2], r.tries[last*99/100], r.tries[last], each(r.server), each(r.crowd))
+		fmt.Fprintf(&b, "| %d | %d/s | %s | %.1f | %.2f s | %d | %d, %d, %d; %d | %s | %s |\n", m.round, r.rate, m.load, m.others, r.took.Seconds(), r.peak,
+			r.tries[last/2], r.tries[last*99/100], r.tries[last], r.since[last], each(r.server), each(r.crowd))
 	}
 	return b.String()
 }
