@@ -35,7 +35,10 @@ func serveFleet(pings string) error {
 		return err
 	}
 	cfg := holdfasttest.Config{TCP: true}
-	cfg.Server.PingInterval = every
+	cfg.Server.PingInterval, cfg.Server.PingTimeout = every, max(every, 5*time.Second)
+	if every < time.Second { // the server looks after its timeout whether a ping is due
+		cfg.Server.PingTimeout = time.Second
+	}
 	s, err := holdfasttest.NewServer(cfg)
 	if err != nil {
 		return err

@@ -23,6 +23,13 @@ type eventful interface {
 	Events(buffer int) (events <-chan tokens.Event, stop func())
 }
 
+// followed is an eventful Source that calls, which costs a socket less than a
+// channel and a goroutine that waits.
+type followed interface {
+	sessioned
+	Follow(fn func(tokens.Event)) (stop func())
+}
+
 // errAnotherUser is why a connection ends, and rooms are lost, when somebody
 // else signs in.
 var errAnotherUser = fmt.Errorf("%w: another user has signed in", ErrSignedOut)
@@ -138,6 +145,9 @@ func subject(access string) string {
 
 // follow lets the Source's events act on a run, until it is stopped.
 func (s *Socket) follow(r *run) (stop func()) {
+	if src, ok := s.client.cfg.Source.(followed); ok {
+		return src.Follow(func(e tokens.Event) { s.told(r, src, e) })
+	}
 	src, ok := s.client.cfg.Source.(eventful)
 	if !ok {
 		return func() {}
@@ -147,15 +157,20 @@ func (s *Socket) follow(r *run) (stop func()) {
 	go func() {
 		defer close(done)
 		for e := range events {
-			_, signedIn := src.Session()
-			if e.Kind == tokens.SignOut || e.Missed > 0 && !signedIn {
-				r.stop(&signedOutError{e.Err})
-				continue
-			}
-			s.look(r, src)
+			s.told(r, src, e)
 		}
 	}()
 	return func() { unsubscribe(); <-done }
+}
+
+// told takes note of an event of the Source.
+func (s *Socket) told(r *run, src sessioned, e tokens.Event) {
+	_, signedIn := src.Session()
+	if e.Kind == tokens.SignOut || e.Missed > 0 && !signedIn {
+		r.stop(&signedOutError{e.Err})
+		return
+	}
+	s.look(r, src)
 }
 
 // look compares the socket with the present session: another user's rooms and

@@ -3,6 +3,9 @@ package tokens
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
 )
 
 // EventKind says what happened to a session.
@@ -83,6 +86,9 @@ func (m *Manager) Events(buffer int) (events <-chan Event, stop func()) {
 		return ch, func() {}
 	}
 	s := &subscriber{ch: ch}
+	if m.subscribers == nil {
+		m.subscribers = make(map[*subscriber]struct{})
+	}
 	m.subscribers[s] = struct{}{}
 	if m.early != nil {
 		s.send(*m.early)
@@ -104,10 +110,79 @@ type subscriber struct {
 	missed int
 }
 
-// tellLocked hands an event to the subscribers without waiting for any.
+// Follow calls fn for each event from now on, one after another, on a goroutine
+// that is only there while there are events: thousands of sockets may follow one
+// Manager. fn must neither block nor close the Manager; of what happens while
+// followers are called the newest events are kept, and Event.Missed counts the
+// others. stop, which may be called more than once, does not wait for a call
+// that is running. After Close nothing is told.
+func (m *Manager) Follow(fn func(Event)) (stop func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return func() {}
+	}
+	f := &follower{fn: fn}
+	if m.followers == nil {
+		m.followers = make(map[*follower]struct{})
+	}
+	m.followers[f] = struct{}{}
+	return func() {
+		f.gone.Store(true)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.followers, f)
+	}
+}
+
+// follower is one function of Follow.
+type follower struct {
+	fn   func(Event)
+	gone atomic.Bool
+}
+
+// newsKept is how many events wait for the followers at most.
+const newsKept = 64
+
+// tellLocked hands an event to the subscribers and followers without waiting for
+// any.
 func (m *Manager) tellLocked(e Event) {
 	for s := range m.subscribers {
 		s.send(e)
+	}
+	if len(m.followers) == 0 {
+		return
+	}
+	if len(m.news) == newsKept {
+		missed := 1 + m.news[0].Missed
+		m.news = slices.Delete(m.news, 0, 1)
+		m.news[0].Missed += missed
+	}
+	m.news = append(m.news, e)
+	if !m.telling {
+		m.telling = true
+		m.wg.Go(m.tell)
+	}
+}
+
+// tell calls the followers until there is no more to tell.
+func (m *Manager) tell() {
+	for {
+		m.mu.Lock()
+		if len(m.news) == 0 {
+			m.news, m.telling = nil, false
+			m.mu.Unlock()
+			return
+		}
+		e := m.news[0]
+		m.news = m.news[1:]
+		followers := slices.Collect(maps.Keys(m.followers))
+		m.mu.Unlock()
+		for _, f := range followers {
+			if !f.gone.Load() {
+				f.fn(e)
+			}
+		}
 	}
 }
 

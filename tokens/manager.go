@@ -92,8 +92,8 @@ type Manager struct {
 	wall  func() time.Time // nil: this machine's clock
 	ctx   context.Context  // ends with Close
 	stop  context.CancelFunc
-	wake  chan struct{}  // for run: something that it waits for has changed
-	wg    sync.WaitGroup // run, watch and flights
+	turns turns          // of run
+	wg    sync.WaitGroup // run, watch, flights and tell
 	// turn is full while somebody reads or writes the store's session, so that
 	// what the store says is taken in the order in which it was said. It is
 	// taken before mu.
@@ -124,7 +124,10 @@ type Manager struct {
 	shared      time.Time   // activity that the store has been told
 	idleTold    bool
 	subscribers map[*subscriber]struct{}
-	early       *Event // what happened before anybody could subscribe
+	followers   map[*follower]struct{}
+	news        []Event // for the followers
+	telling     bool    // tell is running
+	early       *Event  // what happened before anybody could subscribe
 }
 
 var _ Refresher = (*Manager)(nil)
@@ -148,7 +151,8 @@ func newManager(cfg Config, wall func() time.Time) (*Manager, error) {
 	if cfg.Buffer < 0 || cfg.IdleTimeout < 0 || cfg.RefreshTimeout < 0 {
 		return nil, errors.New("tokens: Config: a time is negative")
 	}
-	if cfg.Store == nil {
+	alone := cfg.Store == nil
+	if alone {
 		cfg.Store = NewMemory()
 	}
 	if cfg.Buffer == 0 {
@@ -162,14 +166,14 @@ func newManager(cfg Config, wall func() time.Time) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, wall: wall,
-		wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), subscribers: make(map[*subscriber]struct{}),
+		turn: make(chan struct{}, 1),
 	}
 	m.notes, _ = cfg.Store.(NoteStore)
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	_, m.active = m.now()
 	m.begin()
-	m.wg.Go(m.run)
-	if !cfg.NoSync {
+	m.poke()
+	if !cfg.NoSync && !alone { // nobody else changes a store of its own
 		m.wg.Go(m.watch)
 	}
 	return m, nil
@@ -242,9 +246,13 @@ func (m *Manager) Close() error {
 		}
 		t.Stop()
 	}
+	m.turns.end()
 	m.stop()
 	m.wg.Wait()
 	if first {
+		m.mu.Lock()
+		m.followers = nil
+		m.mu.Unlock()
 		m.flushDirty(time.Time{})
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -351,9 +359,8 @@ func (m *Manager) sessionLocked() Session {
 
 // poke makes run look again.
 func (m *Manager) poke() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
+	if m.turns.begin() {
+		m.wg.Go(m.run)
 	}
 }
 

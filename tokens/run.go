@@ -2,22 +2,65 @@ package tokens
 
 import (
 	"strconv"
+	"sync"
 	"time"
 )
+
+// turns says when there is a goroutine that does what is due: while there is
+// something to do. Else a timer waits, which costs a Manager less.
+type turns struct {
+	mu      sync.Mutex // guards what follows
+	running bool
+	again   bool // something has changed since it began to look
+	ended   bool
+	timer   *time.Timer // nil until it was first set
+}
+
+// begin reports whether the caller has to start the goroutine.
+func (t *turns) begin() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.again = t.running
+	if t.running || t.ended {
+		return false
+	}
+	t.running = true
+	return true
+}
+
+// rest ends the goroutine's turn until poke is called, after wait at the latest;
+// not if it has to look again.
+func (t *turns) rest(wait time.Duration, poke func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.ended:
+	case t.again:
+		t.again = false
+		return false
+	case t.timer == nil:
+		t.timer = time.AfterFunc(wait, poke)
+	default:
+		t.timer.Reset(wait)
+	}
+	t.running = false
+	return true
+}
+
+// end lets no other turn begin.
+func (t *turns) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
 
 // run does what is due: refreshes ahead of expiry, retries, and the end of
 // idleness.
 func (m *Manager) run() {
-	timer := time.NewTimer(maxTimer)
-	defer timer.Stop()
-	for {
-		timer.Reset(m.step())
-		select {
-		case <-timer.C:
-		case <-m.wake:
-		case <-m.ctx.Done():
-			return
-		}
+	for !m.turns.rest(m.step(), m.poke) {
 	}
 }
 
