@@ -297,7 +297,7 @@ func troubleNoUser(t *testing.T) {
 func troubleUnacknowledged(t *testing.T) {
 	_, port := nodeServer(t, 0)
 	q := queue.NewMemory(queue.Limits{Items: 1})
-	cfg := client.Config{Source: tokens.Static("abc"), Socket: client.SocketConfig{Queue: q, AckTimeout: time.Second, MinBackoff: time.Millisecond}}
+	cfg := client.Config{Source: tokens.Static("abc"), Socket: client.SocketConfig{Queue: q, AckTimeout: 3 * time.Second, MinBackoff: time.Millisecond}}
 	s := goClient(t, local(port), cfg).Socket()
 	connect(t, s)
 	dead := make(chan queue.Dead, 1)
