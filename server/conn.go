@@ -122,6 +122,9 @@ func (c *Conn) EmitAck(ctx context.Context, event string, args ...any) (socketio
 	if err := c.emit(event, a, &id); err != nil {
 		return socketio.Args{}, err
 	}
+	if q := c.link.quickly; q != nil {
+		q.HandOn() // or the reader may be who waits here for what it would read
+	}
 	select {
 	case out := <-answer:
 		return out, nil

@@ -3,6 +3,8 @@ package server
 import (
 	"runtime"
 	"sync"
+
+	"github.com/holdfast-dev/holdfast/internal/transport"
 )
 
 // idleWorkers is how many goroutines of a crew may wait for work, for each
@@ -43,6 +45,28 @@ func (c *crew) start(t task) {
 // grow has a task done by a new goroutine. It is apart from start so that a
 // task need not be on the heap where there is one already.
 func (c *crew) grow(t task) { c.wg.Go(func() { c.work(t) }) }
+
+// join has a task done by the caller, a connection's reader that has claimed
+// a turn for it. Where another goroutine reads on, this one does the connection's
+// work to its end, as those of the crew do.
+func (c *crew) join(turn *transport.Turn, t task) {
+	c.wg.Add(1)
+	defer c.wg.Done()
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// A handler has ended the goroutine: others read, and do what waits.
+		turn.HandOn()
+		if j, more := t.link.work.next(t.link); more {
+			c.grow(task{t.link, j})
+		}
+	}()
+	t.link.work.run(t.link, t.job)
+	returned = true
+	turn.Release()
+}
 
 func (c *crew) work(t task) {
 	busy := true

@@ -56,6 +56,8 @@ type quickPipe interface {
 	hub.Lagger
 	SendNow(f *hub.Frame) bool
 	SendAll(frames ...*hub.Frame) bool
+	Claim() *transport.Turn
+	HandOn()
 }
 
 var (

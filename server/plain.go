@@ -46,7 +46,7 @@ func (p plainWS) receive(l *link, data []byte, _ bool) {
 		p.fail(l, &m, over)
 		return
 	}
-	l.work.push(l, job{plain: &plainJob{message: &m, err: holdfast.AsError(err)}, packet: socketio.Packet{Data: own}})
+	l.work.offer(l, job{plain: &plainJob{message: &m, err: holdfast.AsError(err)}, packet: socketio.Packet{Data: own}})
 }
 
 func (p plainWS) handle(l *link, j job) {

@@ -79,7 +79,7 @@ func (s socketIO) dispatch(l *link, p socketio.Packet) {
 				return
 			}
 		}
-		l.work.push(l, j)
+		l.work.offer(l, j)
 	case socketio.Connect, socketio.Disconnect:
 		p.Data = bytes.Clone(p.Data)
 		l.work.push(l, job{packet: p})

@@ -28,8 +28,9 @@ func (j job) size() int {
 }
 
 // workQueue holds a connection's jobs until its handlers get to them, and
-// hands them out one at a time to a goroutine of the crew, which it has only
-// while there is work. When the queue is full the reader waits, and with it the client: that
+// hands them out one at a time to a goroutine, which it has only while there is
+// work: one of the crew, or the reader itself as long as that takes it no time.
+// When the queue is full the reader waits, and with it the client: that
 // is the backpressure of slow handlers.
 type workQueue struct {
 	mu       sync.Mutex // guards what follows
@@ -50,11 +51,34 @@ func (q *workQueue) idle() bool {
 
 // push adds a job, waiting for space as long as the connection lives.
 func (q *workQueue) push(l *link, j job) {
+	if q.add(l, j) {
+		l.srv.crew.start(task{l, j})
+	}
+}
+
+// offer is push for the call of link.Message that is under way, which may do
+// the job itself.
+func (q *workQueue) offer(l *link, j job) {
+	if !q.add(l, j) {
+		return
+	}
+	if l.quickly != nil {
+		if t := l.quickly.Claim(); t != nil {
+			l.srv.crew.join(t, task{l, j})
+			return
+		}
+	}
+	l.srv.crew.start(task{l, j})
+}
+
+// add puts a job behind others. It reports whether there are none: then the
+// caller has it done.
+func (q *workQueue) add(l *link, j job) (first bool) {
 	size := j.size()
 	q.mu.Lock()
 	if q.closed { // a room was lost while the connection went: nobody is there
 		q.mu.Unlock()
-		return
+		return false
 	}
 	for len(q.jobs) > 0 && (len(q.jobs) >= pendingEvents || q.bytes+size > pendingBytes) {
 		space := make(chan struct{})
@@ -63,20 +87,18 @@ func (q *workQueue) push(l *link, j job) {
 		select {
 		case <-space:
 		case <-l.eio.Context().Done():
-			return // cut off: what did not fit was never accepted
+			return false // cut off: what did not fit was never accepted
 		}
 		q.mu.Lock()
 	}
-	start := !q.running
+	first = !q.running
 	q.running = true
-	if !start {
+	if !first {
 		q.jobs = append(q.jobs, j)
 		q.bytes += size
 	}
 	q.mu.Unlock()
-	if start {
-		l.srv.crew.start(task{l, j})
-	}
+	return first
 }
 
 // run does a job, and those that come meanwhile.

@@ -53,8 +53,9 @@ type Conn struct {
 	// All below is guarded by mu.
 	state      state
 	registered bool
-	delivering bool // Open or Receiver.Message is running
-	notify     bool // Receiver.Closed is due once delivering ends
+	delivering bool  // Open or Receiver.Message is running
+	notify     bool  // Receiver.Closed is due once delivering ends
+	claimable  *Turn // while Receiver.Message runs that may claim one
 	err        *holdfast.Error
 	ctx        context.Context // made when first asked for
 	cancel     context.CancelCauseFunc
@@ -225,23 +226,26 @@ func (c *Conn) begin() error {
 	return nil
 }
 
-// deliver hands a message to the receiver. It returns false if the session is
-// over.
-func (c *Conn) deliver(data []byte, binary bool) bool {
+// deliver hands a message to the receiver, which may claim t unless it is nil.
+// If t is handed on, nothing of the session is the caller's any more.
+func (c *Conn) deliver(data []byte, binary bool, t *Turn) {
 	c.mu.Lock()
 	if c.state != stateOpen {
 		c.mu.Unlock()
-		return false
+		return
 	}
-	c.delivering = true
+	c.delivering, c.claimable = true, t
 	c.mu.Unlock()
 
 	c.guard("Message", func() { c.receiver.Message(c, data, binary) })
 
+	if t != nil && !t.Release() { // which it has done, unless it panicked
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.claimable = nil
 	c.delivered()
-	return c.state == stateOpen
 }
 
 // delivered ends a delivery, and starts Closed if it was held back. mu is held.

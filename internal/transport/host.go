@@ -29,6 +29,7 @@ type host struct {
 	attempts sync.Pool     // of *attempt
 	shards   []shard       // static; they write
 	sockets  atomic.Uint64 // made so far
+	watch    watch
 
 	// wg counts sessions, goroutines, and requests being answered. It is added
 	// to only under mu before closed is set, or while one is counted already.
@@ -42,6 +43,7 @@ type host struct {
 func newHost(cfg EngineConfig) *host {
 	h := &host{cfg: cfg, start: time.Now(), conns: make(map[string]*Conn)}
 	h.clock = h.now
+	h.watch.slots = make([]slot, turnsEach*runtime.GOMAXPROCS(0))
 	h.shards = newShards(runtime.GOMAXPROCS(0), &h.wg)
 	if cfg.Compression {
 		h.pack = newDeflater(cfg.CompressFrom)

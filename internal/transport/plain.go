@@ -159,11 +159,11 @@ type withStatus struct {
 func (w withStatus) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
 
 // message takes a message of a plain WebSocket.
-func (c *Conn) message(data []byte, binary bool) {
+func (c *Conn) message(data []byte, binary bool, t *Turn) {
 	if binary && !c.host.binary {
 		c.end(ending{code: closeUnsupported, flush: true,
 			err: holdfast.Errorf(holdfast.ProtocolError, "binary messages are not accepted")})
 		return
 	}
-	c.deliver(data, binary)
+	c.deliver(data, binary, t)
 }

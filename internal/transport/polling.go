@@ -350,7 +350,7 @@ func (c *Conn) receivePayload(w http.ResponseWriter, r *http.Request) error {
 			c.goodbye()
 			return nil
 		}
-		if err := c.packet(packet); err != nil {
+		if err := c.packet(packet, nil); err != nil {
 			c.end(ending{err: err})
 			return err
 		}
@@ -406,11 +406,12 @@ func (c *Conn) goodbye() {
 	c.mu.Unlock()
 }
 
-// packet takes one packet, other than a close and those of an upgrade.
-func (c *Conn) packet(p engineio.Packet) *holdfast.Error {
+// packet takes one packet, other than a close and those of an upgrade; t is as
+// in deliver.
+func (c *Conn) packet(p engineio.Packet, t *Turn) *holdfast.Error {
 	switch p.Type {
 	case engineio.Message:
-		c.deliver(p.Data, p.Binary)
+		c.deliver(p.Data, p.Binary, t)
 	case engineio.Pong:
 		c.heard()
 	case engineio.Noop:

@@ -17,6 +17,7 @@ type socket struct {
 	shard *shard          // writes to raw
 	rd    reader          // belongs to the goroutine that reads conn
 	pack  *deflater       // of permessage-deflate; nil where it was not agreed on
+	turn  *Turn           // of the goroutine that reads; nil until it may work
 }
 
 // newSocket makes a socket; pack is the host's if compression was agreed on.
@@ -36,9 +37,12 @@ func (h *host) newSocket(conn net.Conn, early []byte, pack *deflater) *socket {
 // not so often that it could be felt.
 func (c *Conn) readLoop(s *socket) {
 	s.rd.slow = c.slow
-	if c.readMessages(s) {
+	switch c.readMessages(s) {
+	case renewed:
 		s.rd.deep, s.rd.renewed = false, c.host.now()
 		go c.readLoop(s)
+		return
+	case replaced:
 		return
 	}
 	s.conn.Close()
@@ -48,30 +52,41 @@ func (c *Conn) readLoop(s *socket) {
 	c.host.wg.Done()
 }
 
-// readMessages returns when the connection is not needed any more, or with
-// renew when another goroutine is to go on.
-func (c *Conn) readMessages(s *socket) (renew bool) {
+// stopped is why a goroutine stops reading.
+type stopped uint8
+
+const (
+	ended    stopped = iota // the connection is not needed any more
+	renewed                 // another goroutine is to go on
+	replaced                // another goroutine has gone on, and s is its
+)
+
+func (c *Conn) readMessages(s *socket) stopped {
 	for {
 		// Waiting is done here where it can be, with nothing of what reads a
 		// message on the stack.
 		if s.rd.r == s.rd.w {
 			if err := s.rd.more(); err == errRenew {
-				return true
+				return renewed
 			} else if err != nil {
 				c.end(lost(err))
-				return false
+				return ended
 			}
 		}
 		op, data, err := s.rd.next()
 		if err == nil {
 			switch op {
 			case ws.OpText, ws.OpBinary:
+				t := c.turn(s)
 				if binary := op == ws.OpBinary; c.host.plain {
-					c.message(data, binary)
+					c.message(data, binary, t)
 				} else if binary {
-					c.deliver(data, true)
+					c.deliver(data, true, t)
 				} else {
-					c.text(data)
+					c.text(data, t)
+				}
+				if t != nil && t.count.Load() == handedOn {
+					return replaced
 				}
 				s.rd.deep = true
 			case ws.OpPing:
@@ -84,7 +99,7 @@ func (c *Conn) readMessages(s *socket) (renew bool) {
 				var code uint16
 				if code, err = parseClose(data); err == nil {
 					c.closeReceived(s, code)
-					return false
+					return ended
 				}
 			}
 		}
@@ -97,12 +112,12 @@ func (c *Conn) readMessages(s *socket) (renew bool) {
 		} else {
 			c.end(lost(err))
 		}
-		return false
+		return ended
 	}
 }
 
 // text takes a text message of Engine.IO.
-func (c *Conn) text(data []byte) {
+func (c *Conn) text(data []byte, t *Turn) {
 	if len(data) > 0 {
 		switch p := (engineio.Packet{Type: engineio.PacketType(data[0]), Data: data[1:]}); {
 		case p.Type == engineio.Close:
@@ -110,7 +125,7 @@ func (c *Conn) text(data []byte) {
 			return
 		case p.Type < engineio.Open || p.Type > engineio.Noop:
 		default:
-			if err := c.packet(p); err != nil {
+			if err := c.packet(p, t); err != nil {
 				c.end(ending{err: err, flush: true})
 			}
 			return
