@@ -49,11 +49,12 @@ func growthSteps(quick bool) (list []step) {
 		add("bytes", load.Fanout, []int{64, 65_536}, "--size", append(brief, "--members", "5", "--window", "4")...)
 		return list
 	}
+	brief := []string{"--warm-up", "1s", "--duration", "6s"} // of a busy server that is good to 0.2 %
 	add("connections", load.Connect, []int{1000, 5000, 10_000, 15_000}, "--connections", "--rate", "4000")
-	add("echoing connections", load.Echo, []int{1000, 5000, 10_000, 15_000}, "--connections", "--window", "200")
-	add("rooms", load.Rooms, []int{1, 100, 10_000}, "--rooms", "--members", "1")
-	add("members", load.Fanout, []int{10, 1000, 10_000}, "--members")
-	add("bytes", load.Fanout, []int{64, 1024, 65_536}, "--size", "--members", "100", "--window", "4")
+	add("echoing connections", load.Echo, []int{1000, 5000, 10_000, 15_000}, "--connections", append(brief, "--window", "200")...)
+	add("rooms", load.Rooms, []int{1, 100, 10_000}, "--rooms", append(brief, "--members", "1")...)
+	add("members", load.Fanout, []int{10, 1000, 10_000}, "--members", brief...)
+	add("bytes", load.Fanout, []int{64, 1024, 65_536}, "--size", append(brief, "--members", "100", "--window", "4")...)
 	return list
 }
 

@@ -57,7 +57,7 @@ func (s *sitting) overload(ctx context.Context) (string, error) {
 	size := sizesOfOverload(s.options.quick)
 	s.began = time.Now().UTC()
 	own, members := peers()[0], fmt.Sprint(size.members)
-	err := s.one(ctx, trial{peer: own, scenario: load.Fanout, key: "capacity", round: 1, flags: []string{"--members", members, "--duration", size.look.String()}})
+	err := s.one(ctx, trial{peer: own, scenario: load.Fanout, key: "capacity", round: 1, flags: []string{"--members", members, "--window", fmt.Sprint(size.window / 4), "--duration", size.look.String()}})
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +66,7 @@ func (s *sitting) overload(ctx context.Context) (string, error) {
 		return "", errors.New("what can be delivered is not known: " + look.failure)
 	}
 	capacity := look.result.Rate / float64(size.members)
-	token, err := s.stage.token("bench-probe")
+	tokens, err := s.probeTokens()
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +80,7 @@ func (s *sitting) overload(ctx context.Context) (string, error) {
 			peer: own, scenario: load.Paced, key: p.title, round: 1, may: p.may, env: []string{"GOMEMLIMIT=" + size.memory},
 			flags: []string{"--members", members, "--rate", fmt.Sprintf("%.0f", max(1, p.offered)), "--duration", size.duration.String(),
 				"--timeout", size.patience.String(), "--window", fmt.Sprint(p.window)},
-			during: func(ctx context.Context, url string) { p.watch(ctx, url, token) },
+			during: func(ctx context.Context, url string) { p.watch(ctx, url, tokens) },
 		}
 		if err := s.one(ctx, t); err != nil {
 			return "", err
@@ -91,6 +91,20 @@ func (s *sitting) overload(ctx context.Context) (string, error) {
 	return s.overloadSection(capacity, size, phases), nil
 }
 
+// probeUsers is how many users connect, so that none has too many connections.
+const probeUsers = 100
+
+func (s *sitting) probeTokens() (list []string, err error) {
+	for i := range probeUsers {
+		token, err := s.stage.token(fmt.Sprintf("bench-probe-%d", i))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, token)
+	}
+	return list, nil
+}
+
 // refusals returns the faults that are left when publishes that were refused by
 // RATE_LIMITED, and can be tried again, are none.
 func refusals(r *load.Result) uint64 {
@@ -98,10 +112,10 @@ func refusals(r *load.Result) uint64 {
 }
 
 // watch asks until ctx ends.
-func (p *phase) watch(ctx context.Context, url, token string) {
+func (p *phase) watch(ctx context.Context, url string, tokens []string) {
 	p.health = probe{ask: askPath(url, "/healthz"), every: askHealth}
 	p.ready = probe{ask: askPath(url, "/readyz"), every: askHealth}
-	p.admission = probe{ask: askAdmission(url, token), every: askAdmittance}
+	p.admission = probe{ask: askAdmission(url, tokens...), every: askAdmittance}
 	var all sync.WaitGroup
 	for _, one := range []*probe{&p.health, &p.ready, &p.admission} {
 		all.Go(func() { one.run(ctx) })
@@ -113,8 +127,8 @@ func (p *phase) watch(ctx context.Context, url, token string) {
 func (s *sitting) overloadSection(capacity float64, size overloadSizes, phases []*phase) string {
 	var b strings.Builder
 	s.writeHead(&b, overloadTitle)
-	fmt.Fprintf(&b, "\nHoldfast %s, alone, with GOMEMLIMIT=%s. One room of %d, 128 B: in a closed loop it delivered %.0f messages a second to each, which counts as what can be delivered. ",
-		s.stage.built[ours], size.memory, size.members, capacity)
+	fmt.Fprintf(&b, "\nHoldfast %s, alone, with GOMEMLIMIT=%s. One room of %d, 128 B: with %d in flight it delivered %.0f messages a second to each, which counts as what can be delivered. ",
+		s.stage.built[ours], size.memory, size.members, size.window/4, capacity)
 	fmt.Fprintf(&b, "Publishers, who are members, then offer a third of that, and three times as many, by the clock: **who waits for acks** has %d messages in flight at most, all of them together; **who does not** has as many as can be told apart, 65,535. "+
 		"What is not sent for that reason is late, and \"from when it was due\" has that in it. Meanwhile somebody asks for /healthz and /readyz and connects with a token, with connections of their own. [Operations](../docs/operations.md#overload) says what the server does.\n\n", size.window)
 	b.WriteString("| |")

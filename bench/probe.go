@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -130,10 +131,12 @@ func askPath(url, path string) func(context.Context) error {
 	}
 }
 
-// askAdmission connects with the token and disconnects when it is admitted.
-func askAdmission(url, token string) func(context.Context) error {
-	hello, _ := json.Marshal(map[string]string{"token": token}) // of text it can't fail
+// askAdmission connects with the tokens in turn and disconnects when it is
+// admitted.
+func askAdmission(url string, tokens ...string) func(context.Context) error {
+	var next atomic.Uint64
 	return func(ctx context.Context) (err error) {
+		hello, _ := json.Marshal(map[string]string{"token": tokens[next.Add(1)%uint64(len(tokens))]}) // of text it can't fail
 		conn, early, _, err := ws.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/socket.io/?EIO=4&transport=websocket")
 		if err != nil {
 			return err
