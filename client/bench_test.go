@@ -54,13 +54,13 @@ var fleets = []struct {
 func BenchmarkIdle(b *testing.B) {
 	for _, kind := range fleets {
 		b.Run(kind.name, func(b *testing.B) {
-			f := newFleet(b, 500*time.Millisecond)
+			f := newFleet(b, time.Second)
 			f.launch(1, "elsewhere", func() tokens.Source { return tokens.Static(f.token.Access) }) // what is made once
 			for b.Loop() {
 				before := weigh()
 				kind.launch(f, fleetSize)
 				f.publish(1, "room", fleetSize)
-				<-time.After(4 * time.Second) // until what was needed for that is given back
+				<-time.After(5 * time.Second) // until what was needed for that is given back
 				after := weigh()
 				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/fleetSize, "heap-B/conn")
 				b.ReportMetric(float64(after.StackInuse-before.StackInuse)/fleetSize, "stack-B/conn")

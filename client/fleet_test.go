@@ -25,7 +25,7 @@ import (
 const fleetServer = "HOLDFAST_FLEET_SERVER"
 
 // fleetPatience bounds everything that a fleet waits for.
-const fleetPatience = 2 * time.Minute
+const fleetPatience = 5 * time.Minute
 
 // serveFleet is the life of the server of a fleet: it does what the lines of
 // its input say, and answers each with one line.
@@ -35,10 +35,8 @@ func serveFleet(pings string) error {
 		return err
 	}
 	cfg := holdfasttest.Config{TCP: true}
-	cfg.Server.PingInterval, cfg.Server.PingTimeout = every, max(every, 5*time.Second)
-	if every < time.Second { // the server looks after its timeout whether a ping is due
-		cfg.Server.PingTimeout = time.Second
-	}
+	// The server looks no sooner than its timeout whether the next ping is due.
+	cfg.Server.PingInterval, cfg.Server.PingTimeout = every, min(every, 20*time.Second)
 	s, err := holdfasttest.NewServer(cfg)
 	if err != nil {
 		return err
@@ -214,9 +212,10 @@ func (f *fleet) join(ctx context.Context, c *Client, room string) error {
 	if err != nil {
 		return err
 	}
+	last := r.Position().Offset // its handlers run one after another
 	OnEvent(r, "moved", func(_ context.Context, ev Event[fleetMove]) {
-		if ev.Data.To != "done" {
-			f.tb.Errorf("got %+v", ev)
+		if last++; ev.Data.To != "done" || ev.Position.Offset != last {
+			f.tb.Errorf("got %+v, not the event at %d", ev, last)
 		}
 		f.count()
 	})

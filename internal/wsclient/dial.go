@@ -70,10 +70,10 @@ func Dial(ctx context.Context, hc *http.Client, url string, header http.Header, 
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return nil, resp, fmt.Errorf("handshake answered with status %d", resp.StatusCode)
 	}
+	err = accepted(resp.Header, key)
 	body, ok := resp.Body.(io.ReadWriteCloser)
-	err = errors.New("the HTTP client's transport gives no connection that can be written to")
-	if ok {
-		err = accepted(resp.Header, key)
+	if err == nil && !ok {
+		err = errors.New("the HTTP client's transport gives no connection that can be written to")
 	}
 	if err != nil {
 		_ = resp.Body.Close()
@@ -138,7 +138,7 @@ func (c *Conn) bare() error {
 	if !ok {
 		return nil
 	}
-	raw := rawConn(tcp)
+	raw := rawConn(tcp) // of some systems there is none
 	if raw == nil {
 		return nil
 	}

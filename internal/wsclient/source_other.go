@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// rawHere: sockets can be read and written without waiting.
+const rawHere = false
+
 // rawConn returns nil: reading holds a few bytes, and all writing may wait.
 func rawConn(*net.TCPConn) syscall.RawConn { return nil }
 

@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// rawHere: sockets can be read and written without waiting.
+const rawHere = true
+
 // rawConn returns the way to read and write a socket without waiting; nil if
 // there is none.
 func rawConn(tcp *net.TCPConn) syscall.RawConn {

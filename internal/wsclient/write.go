@@ -65,7 +65,7 @@ func (f *Frames) grow(n int) {
 	if cap(f.buf)-len(f.buf) >= n {
 		return
 	}
-	larger := getBuffer(len(f.buf) + n)
+	larger := getBuffer(max(len(f.buf)+n, 2*cap(f.buf)))
 	larger = larger[:copy(larger, f.buf)]
 	putBuffer(f.buf)
 	f.buf = larger
