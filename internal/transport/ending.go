@@ -94,7 +94,9 @@ func (c *Conn) end(e ending) {
 		// in between finds it gone, as all later ones do.
 		c.poll.unknown = polled && !e.linger
 	}
-	c.kick()
+	if !e.cut || c.ws == nil { // a WebSocket that is cut takes no Close frame
+		c.kick()
+	}
 	cancel := c.cancel
 	cause := c.cause()
 	opened := c.registered

@@ -2,10 +2,15 @@ package transport
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -167,5 +172,55 @@ func TestPingsDoNotPileUp(t *testing.T) {
 			t.Errorf("%d answers", answers)
 		}
 		c.bye()
+	})
+}
+
+// counting counts the calls of Write on a server's connections.
+type counting struct {
+	net.Listener
+	writes *atomic.Int64
+}
+
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (l counting) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return countingConn{conn, l.writes}, err
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// dallying is a receiver whose Ending lets everybody else go on.
+type dallying struct{ closed chan error }
+
+func (dallying) Message(*Conn, []byte, bool) {}
+func (dallying) Ending()                     { time.Sleep(time.Nanosecond) }
+
+func (d dallying) Closed(_ *Conn, err error) { d.closed <- err }
+
+// A connection that was lost is closed, and nobody tries to write to it before.
+func TestNothingIsWrittenToALostConnection(t *testing.T) {
+	onMemnet(t, func(t *testing.T, n network) {
+		writes := new(atomic.Int64)
+		n.listener = counting{n.listener, writes}
+		closed := make(chan error, 1)
+		rg := newPlainRig(t, n, PlainConfig{Open: func(*Conn) (Receiver, error) { return dallying{closed}, nil }})
+		c := rg.webSocket("")
+		synctest.Wait()
+		before := writes.Load()
+		halfClose(c.conn)
+		c.want("eof")
+		if err := <-closed; !errors.Is(err, ErrLost) {
+			t.Errorf("closed with %v", err)
+		}
+		if n := writes.Load() - before; n != 0 {
+			t.Errorf("%d writes", n)
+		}
 	})
 }
