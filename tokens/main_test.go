@@ -9,7 +9,7 @@ import (
 )
 
 // patience ends a test that waits for something that does not come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {

@@ -32,7 +32,7 @@ import (
 var update = flag.Bool("update", false, "write the golden texts of the scripts anew")
 
 // patience is how long a script waits for something that must come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // scriptCommands are the commands of this package's scripts:
 //

@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for Node.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 const testKey = "not-a-secret-but-as-long-as-one-should-be"
 

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // TestMain is also the program itself, for tests that kill it.
 func TestMain(m *testing.M) {

@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // screen is what a program has printed.
 type screen struct {

@@ -25,7 +25,7 @@ import (
 // inside is set where the tests have a message bus and a keyring of their own.
 const inside = "HOLDFAST_KEYRING_TEST"
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // TestMain runs the tests in a session with an empty, unlocked keyring, which
 // ends with them.
