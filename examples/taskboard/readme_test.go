@@ -40,7 +40,7 @@ func TestReadme(t *testing.T) {
 PIDS=""
 trap 'kill $PIDS 2>/dev/null; wait' EXIT
 here() { # waits until so many connections are in the room
-  for try in $(seq 300); do
+  for try in $(seq 600); do
     curl -s ` + s.url + `/api/rooms/board-$BOARD/presence -H "Authorization: Bearer $TOKEN" | grep -q "\"connections\":$1[,}]" && return
     sleep 0.1
   done
@@ -70,7 +70,7 @@ here() { # waits until so many connections are in the room
 		block = strings.Replace(block, "TOKEN=$TOKEN BOARD=$BOARD node", "export TOKEN BOARD; exec node", 1)
 		script.WriteString("(" + block + "\n) >" + dir + "/" + name + " 2>&1 &\nPIDS=\"$PIDS $!\"\nhere " + string(rune('0'+listeners)) + "\n")
 	}
-	script.WriteString(`for try in $(seq 300); do
+	script.WriteString(`for try in $(seq 600); do
   [ $(grep -l task_created ` + dir + `/[a-z] | wc -l) = 4 ] && [ $(grep -l wave ` + dir + `/[a-z] | wc -l) = 4 ] && break
   sleep 0.1
 done

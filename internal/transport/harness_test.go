@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"context"
 	"encoding/binary"
@@ -155,6 +156,11 @@ func newRig(t testing.TB, n network, cfg EngineConfig, prepare ...func(*session)
 	rg := &rig{t: t, network: n, sessions: make(chan *session, 4096)}
 	if cfg.Open == nil {
 		cfg.Open = rg.note(prepare)
+	}
+	if !n.fake { // who is slow to ask is on a busy machine
+		cfg.PingInterval = cmp.Or(cfg.PingInterval, time.Hour)
+		cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, time.Hour)
+		cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, time.Hour)
 	}
 	e := NewEngine(cfg)
 	rg.engine = e.host
