@@ -220,8 +220,10 @@ test("who signs out in one tab is out in all of them", async () => {
   const ada = await board.person("Ada");
   const [one, two] = [await ada.open(), await ada.open("#/devices")];
   await Promise.all([inside(one), inside(two)]);
+  const told = one.waitForResponse(/\/api\/auth\/sign-out$/);
   await choose(one, "Sign out");
   await heading(two, "Sign in").waitFor();
+  await told; // or the reload would end that call
   await one.reload();
   await heading(one, "Sign in").waitFor();
 });
