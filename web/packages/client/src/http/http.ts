@@ -63,7 +63,7 @@ export function openHttp(
     let renewed = false;
     let mismatched = false;
     for (let tries = 0; ; tries++) {
-      const first = { ...init, method, ...(stream && { duplex: "half" }) };
+      const first = { ...init, method, ...(own && { keepalive: true }), ...(stream && { duplex: "half" }) };
       let req: Request | undefined;
       if (onRequest && !own) req = (await onRequest((req = new Request(url, { ...first, signal })))) || req;
       let token: string | null | undefined;

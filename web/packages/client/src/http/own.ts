@@ -111,11 +111,17 @@ export function createHttp(deps: HttpDeps): Http {
       if (deps.csrf) return (await load()).own(...args);
       const [method, path, body, token, signal] = args;
       return within(signal, timeout, async (signal) => {
-        const headers: Record<string, string> = { Accept: "application/json" };
-        if (body) headers["Content-Type"] = headers["Accept"]!;
+        const type = "application/json";
+        const headers: Record<string, string> = { Accept: type };
+        if (body) headers["Content-Type"] = type;
         if (token) headers["Authorization"] = `Bearer ${token}`;
-        const init = { method, headers, body: body ? JSON.stringify(body) : null };
-        const { res } = await dispatch(deps, join(deps.url(), path), init, signal);
+        const { res } = await dispatch(
+          deps,
+          join(deps.url(), path),
+          // A page may go while it signs out; the server is to hear of it all the same.
+          { method, headers, body: (body && JSON.stringify(body)) as string, keepalive: true },
+          signal,
+        );
         const text = await reached(res.text(), signal);
         if (!res.ok) throw answered(res, text, `${method} ${path}`, clock(deps.platform));
         return { res, body: parse(text) };

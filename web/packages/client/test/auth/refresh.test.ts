@@ -342,6 +342,17 @@ test.each([
   },
 );
 
+// Who signs out and goes to another page in one breath has signed out.
+test.each([["token", {}], ["cookie, with its CSRF token", { cookie: true }]])("a sign-out outlives the page (%s)", async (_, config) => {
+  const tab = one(config);
+  tab.browser.server.routes["/api/auth/csrf"] = () => json({}, 200, { "X-CSRF-Token": "c1" });
+  if (!("cookie" in config)) tab.auth.setTokens(tab.browser.server.grant("ann"));
+  const kept: boolean[] = [];
+  tab.browser.server.routes[signOut] = (req) => (kept.push(req.keepalive), json({}));
+  await tab.auth.clear();
+  expect(kept).toEqual([true]);
+});
+
 test("L22 two managers share nothing", async () => {
   const a = one();
   const b = one();
