@@ -76,8 +76,8 @@ type EngineConfig struct {
 // upgrade.
 type Receiver interface {
 	// Message is called for each message. data is valid only during the call.
-	// While it blocks, nothing more is read from the peer, and the heartbeat
-	// does not hold that against it. A panic ends the connection with INTERNAL.
+	// While it blocks, nothing more is read from the peer, unless it was allowed
+	// to by Conn.Claim, and the heartbeat does not hold that against it. A panic ends the connection with INTERNAL.
 	Message(c *Conn, data []byte, binary bool)
 	// Closed is called once, as soon as the session is over and the last
 	// Message has returned; nothing may be sent any more, and frames queued
