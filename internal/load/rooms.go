@@ -234,7 +234,7 @@ func (w *roomWork) gone(c *conn) {
 		}
 	}
 	w.present[c.room]--
-	c.track.finish(c.track.next, c, &w.e.faults) // what was jumped over will not come
+	c.track.finish(c.track.next, w.sent[c.room], c, &w.e.faults) // what was jumped over will not come
 	c.track.active = false
 }
 
@@ -245,6 +245,10 @@ func (w *roomWork) doubt(c *conn, seq uint32) {
 	sent := w.sent[c.room]
 	sent[c.member] = min(sent[c.member], seq)
 }
+
+// turnSize bounds what is sent before members are read from again: they would
+// look slow otherwise, where more is to be sent than can be.
+const turnSize = 256
 
 // turn publishes what is due.
 func (w *roomWork) turn() {
@@ -259,7 +263,11 @@ func (w *roomWork) turn() {
 	if !w.sending {
 		return
 	}
-	for len(w.free) > 0 && (w.limit == 0 || w.published < w.limit) {
+	for n := 0; len(w.free) > 0 && (w.limit == 0 || w.published < w.limit); n++ {
+		if n == turnSize {
+			e.poll.wakeIn(1) // after what can be read
+			return
+		}
 		at := e.now
 		if e.cfg.Scenario.paced() {
 			if at = w.began + int64(float64(w.due)/w.rate*1e9); at > e.now {
@@ -391,9 +399,9 @@ func (w *roomWork) finish() {
 	for _, c := range w.e.conns {
 		switch {
 		case c.inRoom && sending:
-			c.track.finish(c.track.next, c, &w.e.faults)
+			c.track.finish(c.track.next, w.sent[c.room], c, &w.e.faults)
 		case c.inRoom:
-			c.track.finish(w.sent[c.room], c, &w.e.faults)
+			c.track.finish(w.sent[c.room], w.sent[c.room], c, &w.e.faults)
 		case w.cuts != nil:
 			w.e.faults.add(&w.e.faults.Refused, "%s did not come back into its room", c)
 		}

@@ -56,7 +56,7 @@ type span struct{ pub, from, to uint32 }
 
 // maxGaps bounds what a tracker remembers. Over it, the oldest gap counts as
 // lost, and what still comes of it as a duplicate.
-const maxGaps = 64
+const maxGaps = 1024
 
 // begin says that the member is in its room from now on. sent is how many
 // messages there were before, by publisher.
@@ -186,13 +186,18 @@ func (t *tracker) passSkipped(pub uint32) {
 }
 
 // finish counts what has not come of the messages that were sent: sent has
-// their number by publisher.
-func (t *tracker) finish(sent []uint32, member fmt.Stringer, f *Faults) {
+// their number by publisher, and sure how many of them must come, since they were
+// not sent by one who was lost before the answer.
+func (t *tracker) finish(sent, sure []uint32, member fmt.Stringer, f *Faults) {
 	for _, gap := range t.gaps {
+		if gap.to = min(gap.to, sure[gap.pub]); gap.from >= gap.to {
+			continue
+		}
 		f.add(&f.Lost, "%s never got messages %d to %d of publisher %d", member, gap.from, gap.to-1, gap.pub)
 		f.Lost += uint64(gap.to-gap.from) - 1
 	}
 	for pub, n := range sent {
+		n = min(n, sure[pub])
 		missing := uint64(0)
 		if next := t.next[pub]; next < n {
 			missing = uint64(n - next)

@@ -68,12 +68,27 @@ func TestTracker(t *testing.T) {
 				}
 			}
 		}
-		tr.finish(sent[:], who("m"), &got)
+		tr.finish(sent[:], sent[:], who("m"), &got)
 		got.First = nil
 		if got.Lost != want.Lost || got.Duplicated != want.Duplicated || got.Reordered != want.Reordered || got.Total() != want.Total() {
 			t.Fatalf("%+v, want %+v", got, want)
 		}
 	})
+}
+
+// TestTrackerDoubts has gaps at, before and behind what is in doubt: only those
+// before count.
+func TestTrackerDoubts(t *testing.T) {
+	var f Faults
+	tr := tracker{next: make([]uint32, 2)}
+	tr.begin([]uint32{0, 0})
+	for _, seq := range []uint32{0, 2, 6, 9} { // not 1, 3 to 5, 7 and 8
+		tr.see(0, seq, who("m"), &f)
+	}
+	tr.finish([]uint32{20, 5}, []uint32{4, 5}, who("m"), &f)
+	if f.Lost != 1+1+5 || f.Total() != f.Lost {
+		t.Errorf("%s: %q", &f, f.First)
+	}
 }
 
 // TestTrackerBounds loses every other message: what is remembered stays small,
@@ -89,7 +104,7 @@ func TestTrackerBounds(t *testing.T) {
 	if len(tr.gaps) > maxGaps {
 		t.Errorf("%d gaps are kept", len(tr.gaps))
 	}
-	tr.finish([]uint32{n}, who("m"), &f)
+	tr.finish([]uint32{n}, []uint32{n}, who("m"), &f)
 	if f.Lost != n/2 || f.Total() != n/2 || len(f.First) != maxSentences {
 		t.Errorf("%s, %q", &f, f.First)
 	}
