@@ -187,6 +187,10 @@ func testFailures(t *testing.T, st *stage) {
 
 // TestRefusals counts refusals that can be tried again as no faults, and others.
 func TestRefusals(t *testing.T) {
+	slow := load.Result{Faults: load.Faults{Disconnected: 4, Lost: 1}, Codes: map[string]uint64{"SLOW_CONSUMER": 3}}
+	if got := slowness(&slow); got != 2 {
+		t.Errorf("%d are neither refused nor slow, want 2", got)
+	}
 	for want, r := range map[uint64]load.Result{
 		0: {Faults: load.Faults{Refused: 5}, Codes: map[string]uint64{"RATE_LIMITED": 5}},
 		2: {Faults: load.Faults{Refused: 3, Lost: 1}, Codes: map[string]uint64{"RATE_LIMITED": 2, "FORBIDDEN": 1}},

@@ -73,7 +73,7 @@ func (s *sitting) overload(ctx context.Context) (string, error) {
 	phases := []*phase{
 		{title: "without overload", offered: capacity * size.calm},
 		{title: "overload, by who waits for acks", offered: capacity * size.over, window: size.window, may: refusals},
-		{title: "overload, by who does not", offered: capacity * size.over, may: refusals},
+		{title: "overload, by who does not", offered: capacity * size.over, may: slowness},
 	}
 	for _, p := range phases {
 		t := trial{
@@ -109,6 +109,12 @@ func (s *sitting) probeTokens() (list []string, err error) {
 // RATE_LIMITED, and can be tried again, are none.
 func refusals(r *load.Result) uint64 {
 	return r.Faults.Total() - min(r.Faults.Refused, r.Codes[string(holdfast.RateLimited)])
+}
+
+// slowness is refusals without members who were closed for being slow: the
+// generator's one thread writes to all of them what it should read.
+func slowness(r *load.Result) uint64 {
+	return refusals(r) - min(r.Faults.Disconnected, r.Codes[string(holdfast.SlowConsumer)])
 }
 
 // watch asks until ctx ends.
