@@ -39,6 +39,7 @@ type conn struct {
 
 	// owned by the reader
 	decoder  socketio.Decoder
+	last     meta // of a room's event: its strings, to be used again
 	run      *run
 	patience time.Duration // the longest time between two pings
 	greets   bool          // the first packet after CONNECT has come

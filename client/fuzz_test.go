@@ -22,7 +22,7 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		args := socketio.Args{Values: []json.RawMessage{json.RawMessage("1"), data}}
-		if m := metaOf(args); m != nil && m.position().Epoch != m.Epoch {
+		if m := new(meta); m.read(args, new(meta)) && m.position().Epoch != m.Epoch {
 			t.Error("another epoch")
 		}
 		if out, err := unwrap(socketio.Args{Values: []json.RawMessage{data}}); err == nil && out.Len() != 1 {

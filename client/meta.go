@@ -9,30 +9,35 @@ import (
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
-// metaOf returns the meta of an event's arguments, nil if it is none of a room.
-// They were checked to be JSON.
-func metaOf(args socketio.Args) *meta {
+// read takes the meta of an event's arguments, and is false if it is none of a
+// room. They were checked to be JSON. last is the meta of an event before:
+// strings that are the same are not made again.
+func (m *meta) read(args socketio.Args, last *meta) bool {
 	if args.Len() != 2 || len(args.Values[1]) == 0 || args.Values[1][0] != '{' {
-		return nil
+		return false
 	}
-	m := new(meta)
-	if !m.plain(args.Values[1]) {
+	if !m.plain(args.Values[1], last) {
 		*m = meta{}
 		if json.Unmarshal(args.Values[1], m) != nil {
-			return nil
+			return false
 		}
 	}
-	if m.Room == "" || m.Epoch == "" || m.Offset == nil {
-		return nil
+	return m.Room != "" && m.Epoch != "" && m.Offset != nil
+}
+
+// again returns text as a string, which is last if that is the same.
+func again(last string, text []byte) string {
+	if string(text) == last {
+		return last
 	}
-	return m
+	return string(text)
 }
 
 // plain reads a meta in the form in which Holdfast writes it: no white space,
 // no escapes, no other keys. It is read for each event, and reflection took an
 // eighth of a client's time. ok is false for any other form, which is left to
 // encoding/json.
-func (m *meta) plain(data []byte) (ok bool) {
+func (m *meta) plain(data []byte, last *meta) (ok bool) {
 	i := 1
 	for i < len(data) && data[i] == '"' {
 		end := jsonscan.Skip(data, i)
@@ -41,7 +46,7 @@ func (m *meta) plain(data []byte) (ok bool) {
 		}
 		key := data[i+1 : end-1]
 		i = end + 1
-		if end = jsonscan.Skip(data, i); end <= i || end >= len(data) || !m.field(key, data[i:end]) {
+		if end = jsonscan.Skip(data, i); end <= i || end >= len(data) || !m.field(key, data[i:end], last) {
 			return false
 		}
 		if data[end] == '}' {
@@ -52,13 +57,14 @@ func (m *meta) plain(data []byte) (ok bool) {
 	return false
 }
 
-func (m *meta) field(key, value []byte) bool {
+func (m *meta) field(key, value []byte, last *meta) bool {
 	if string(key) == "offset" {
 		if len(value) > 19 { // more than fits is encoding/json's business
 			return false
 		}
 		n, err := strconv.ParseUint(string(value), 10, 64)
-		m.Offset = &n
+		m.offset = n
+		m.Offset = &m.offset
 		return err == nil && (value[0] != '0' || len(value) == 1)
 	}
 	if value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
@@ -67,13 +73,13 @@ func (m *meta) field(key, value []byte) bool {
 	text := value[1 : len(value)-1]
 	switch string(key) {
 	case "room":
-		m.Room = string(text)
+		m.Room = again(last.Room, text)
 	case "epoch":
-		m.Epoch = string(text)
+		m.Epoch = again(last.Epoch, text)
 	case "id":
 		m.ID = string(text)
 	case "from":
-		m.From = string(text)
+		m.From = again(last.From, text)
 	default:
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/holdfast-dev/holdfast/internal/jsonscan"
 	"github.com/holdfast-dev/holdfast/socketio"
@@ -29,8 +30,11 @@ func FuzzMeta(f *testing.F) {
 		if json.Unmarshal(data, &m) == nil && m.Room != "" && m.Epoch != "" && m.Offset != nil {
 			want = &m
 		}
-		got := metaOf(socketio.Args{Values: []json.RawMessage{json.RawMessage("null"), data}})
-		if diff := cmp.Diff(want, got); diff != "" {
+		got := new(meta)
+		if !got.read(socketio.Args{Values: []json.RawMessage{json.RawMessage("null"), data}}, &meta{Room: "r", From: "v"}) {
+			got = nil
+		}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(meta{})); diff != "" {
 			t.Fatalf("%s: %s", data, diff)
 		}
 	})
@@ -40,8 +44,10 @@ func BenchmarkMeta(b *testing.B) {
 	args := socketio.Args{Values: []json.RawMessage{
 		json.RawMessage("null"), json.RawMessage(`{"room":"board-7","epoch":"k3Jx9aQ-1","offset":4211,"from":"user000001"}`),
 	}}
+	var m, last meta
 	b.ReportAllocs()
 	for b.Loop() {
-		metaOf(args)
+		m.read(args, &last)
+		last = m
 	}
 }

@@ -123,7 +123,8 @@ const anyEvent = "\x00"
 type delivery struct {
 	event string
 	args  socketio.Args
-	meta  *meta // of a room's event, else nil
+	meta  *meta // of a room's event, else nil; may be place
+	place meta
 
 	err      error       // of a room's leftEvent
 	dead     *queue.Dead // of deadEvent
@@ -155,6 +156,8 @@ type meta struct {
 	Offset *uint64 `json:"offset"`
 	ID     string  `json:"id,omitempty"`
 	From   string  `json:"from,omitempty"`
+
+	offset uint64 // where Offset points, if it needs a place
 }
 
 func (m *meta) position() holdfast.Position {

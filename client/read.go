@@ -229,8 +229,9 @@ func (c *conn) event(p socketio.Packet) error {
 		c.s.removed(c, args)
 	}
 	c.greet()
-	d.meta = metaOf(args)
-	if d.meta != nil {
+	if d.place.read(args, &c.last) {
+		d.meta = &d.place
+		c.last = meta{Room: d.place.Room, Epoch: d.place.Epoch, From: d.place.From}
 		var fresh bool
 		if it.room, fresh = c.s.expected(c, d.meta); !fresh {
 			return nil

@@ -452,7 +452,10 @@ func (s *Socket) expected(c *conn, m *meta) (r *room, fresh bool) {
 func (s *Socket) arrived(r *room, at holdfast.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.position = &at
+	if r.position == nil {
+		r.position = new(holdfast.Position)
+	}
+	*r.position = at
 }
 
 // down takes note that a connection is gone.

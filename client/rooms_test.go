@@ -403,7 +403,7 @@ func TestMeta(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &args.Values); err != nil {
 			t.Fatal(err)
 		}
-		if got := metaOf(args) != nil; got != want {
+		if got := new(meta).read(args, new(meta)); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
