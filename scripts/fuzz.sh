@@ -15,8 +15,17 @@ cache=$(go env GOCACHE)/fuzz module=$(go list -m)
 # run PACKAGE TARGET runs the corpus, seeds and what was found since, and leaves a
 # profile of what it covers.
 run() {
-  local package=$1 name=$2 place=$work/place
-  rm -rf "$place" && mkdir -p "$place/testdata/fuzz/$name"
+  local package=$1 name=$2 tree=$work/tree place entry
+  place=$tree/$package
+  rm -rf "$tree" && mkdir -p "$place/testdata/fuzz/$name"
+  # Where tests find other files of theirs.
+  for entry in "$root/$package/testdata"/* "$root"/*; do
+    case $entry in
+      */testdata/fuzz) ;;
+      "$root/$package/testdata"/*) ln -sfn "$entry" "$place/testdata/${entry##*/}" ;;
+      *) [ -e "$tree/${entry##*/}" ] || ln -s "$entry" "$tree/${entry##*/}" ;;
+    esac
+  done
   for seeds in "$package/testdata/fuzz/$name" "$cache/$module/$package/$name"; do
     [ ! -d "$seeds" ] || cp -r "$seeds/." "$place/testdata/fuzz/$name/"
   done
@@ -61,8 +70,8 @@ while read -r dir; do
     all=$(sed -nE 's/.*\(total: ([0-9]+)\).*/\1/p' <<<"$line")
     files=failed
     if [ $result = ok ]; then
-      run "$package" "$name"
-      files=$(reach "$work/$name.profile")
+      files="not measured"
+      run "$package" "$name" && files=$(reach "$work/$name.profile")
     fi
     echo "| \`$package\` $name | ${execs:-?} | ${new:-?} | ${all:-?} | $files |" >>"$table"
   done
