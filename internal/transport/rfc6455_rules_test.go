@@ -59,12 +59,6 @@ func keeps(name string, send []byte, want ...string) rule {
 // breaks is a case that is answered by 1002.
 func breaks(name string, send []byte) rule { return ends(name, send, protocolError) }
 
-// uncompressed marks a case that needs a connection without extensions.
-func uncompressed(r rule) rule {
-	r.bare = true
-	return r
-}
-
 func msg(s string) string { return "text 4" + s }
 
 // each makes a case for each value.
