@@ -146,8 +146,8 @@ func TestPingsDoNotPileUp(t *testing.T) {
 	onBoth(t, func(t *testing.T, n network) {
 		rg := newRig(t, n, EngineConfig{QueueBytes: 100 << 20})
 		c, s := rg.connect()
-		s.conn.Send(NewFrame(make([]byte, 50<<20)))        // nothing is written behind it
-		until(func() bool { return s.conn.Queued() == 0 }) // nor before
+		s.conn.Send(NewFrame(make([]byte, 50<<20))) // nothing is written behind it
+		until(func() bool { return s.conn.Queued() == 0 })
 		const pings = 1000
 		for i := range pings {
 			c.write(frame(fPing, fmt.Sprint(i)))
