@@ -27,6 +27,7 @@ var halves = map[string]half{
 	"internal/jsonscan": ground,
 	"internal/jsonws":   ground,
 	"internal/sse":      ground,
+	"internal/wsframe":  ground,
 
 	"tokens":            client,
 	"client":            client,

@@ -18,7 +18,8 @@ import (
 // that they never change, as "package path inside the module.name", each with
 // its reason.
 var packageVars = map[string]string{
-	"engineio.strictBase64": "an encoding, which has no method that changes it",
+	"engineio.strictBase64":     "an encoding, which has no method that changes it",
+	"internal/wsclient.buffers": "two sync.Pools",
 }
 
 // badNames are package names that say nothing about what is inside.

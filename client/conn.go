@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dev/holdfast/engineio"
 	"github.com/holdfast-dev/holdfast/internal/refusal"
 	"github.com/holdfast-dev/holdfast/internal/wsclient"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 	"github.com/holdfast-dev/holdfast/socketio"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
@@ -208,7 +209,7 @@ func (c *conn) hangUp(err error, status uint16, last ...outgoing) {
 // goodbye is the end that the application asked for.
 func (c *conn) goodbye() {
 	p := socketio.Packet{Type: socketio.Disconnect, Namespace: c.s.ns}
-	c.hangUp(context.Cause(c.run.ctx), wsclient.StatusNormal, c.encode(p))
+	c.hangUp(context.Cause(c.run.ctx), wsframe.Normal, c.encode(p))
 }
 
 // encode makes the WebSocket messages of a packet.

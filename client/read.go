@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast/engineio"
 	"github.com/holdfast-dev/holdfast/internal/refusal"
 	"github.com/holdfast-dev/holdfast/internal/wsclient"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 	"github.com/holdfast-dev/holdfast/socketio"
 )
 
@@ -76,14 +77,14 @@ func (c *conn) readOne() error {
 // was one.
 func (c *conn) broken(err error, text []byte) error {
 	if o, ok := errors.AsType[*over](err); ok {
-		c.hangUp(o.err, wsclient.StatusNormal)
+		c.hangUp(o.err, wsframe.Normal)
 	} else {
-		status := wsclient.StatusProtocol
+		status := wsframe.Protocol
 		switch {
 		case errors.Is(err, holdfast.MessageTooLarge):
-			status = wsclient.StatusTooBig
+			status = wsframe.TooBig
 		case !utf8.Valid(text): // RFC 6455 §8.1, which is not looked at before
-			status = wsclient.StatusInvalidData
+			status = wsframe.BadData
 		}
 		c.hangUp(&localError{fmt.Errorf("client: packet from the server: %w", err)}, status)
 	}

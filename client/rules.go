@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/internal/wsclient"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 	"github.com/holdfast-dev/holdfast/tokens"
 )
 
@@ -181,7 +182,7 @@ func closeError(ce *wsclient.CloseError) error {
 // number in the table of codes. Where several share it, that is the one whose
 // action is the milder.
 func codeOfClose(status uint16) holdfast.Code {
-	if status == wsclient.StatusTooBig { // docs/protocol.md §2: over maxPayload
+	if status == wsframe.TooBig { // docs/protocol.md §2: over maxPayload
 		return holdfast.MessageTooLarge
 	}
 	for _, info := range holdfast.Codes() {

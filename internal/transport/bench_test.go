@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // BenchmarkEcho is a message and its echo over loopback TCP, the client's work
@@ -159,7 +161,7 @@ func BenchmarkReader(b *testing.B) {
 			one := frame(fText, strings.Repeat("x", size))
 			data := bytes.Repeat(one, 1000)
 			src := bytes.NewReader(data)
-			rd := &reader{src: chunks{src, upTo(1 << 20)}, pool: new(buffers), limit: 1_000_000}
+			rd := &reader{src: chunks{src, upTo(1 << 20)}, pool: new(wsframe.Buffers), limit: 1_000_000}
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {

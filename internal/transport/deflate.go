@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // deflateAnswer accepts an offer of permessage-deflate (RFC 7692 §7.1). No
@@ -176,11 +177,11 @@ func (in *inflater) reset(window []byte) {
 }
 
 func badDeflate() error {
-	return &frameError{closeBadData, holdfast.Errorf(holdfast.ProtocolError, "compressed message can't be read")}
+	return &frameError{wsframe.BadData, holdfast.Errorf(holdfast.ProtocolError, "compressed message can't be read")}
 }
 
 func tooLarge(limit int) error {
-	return &frameError{closeTooBig, holdfast.Errorf(holdfast.MessageTooLarge, "message is larger than %d bytes", limit)}
+	return &frameError{wsframe.TooBig, holdfast.Errorf(holdfast.MessageTooLarge, "message is larger than %d bytes", limit)}
 }
 
 // tailed reads data and then deflateTail. It is an io.ByteReader, from which

@@ -19,6 +19,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 func TestOffersDeflate(t *testing.T) {
@@ -316,14 +317,14 @@ func FuzzInflate(f *testing.F) {
 			t.Fatalf("%d bytes", len(out))
 		}
 		var fe *frameError
-		if err != nil && (!errors.As(err, &fe) || fe.code != closeBadData && fe.code != closeTooBig) {
+		if err != nil && (!errors.As(err, &fe) || fe.code != wsframe.BadData && fe.code != wsframe.TooBig) {
 			t.Fatal(err)
 		}
 		oracle := flate.NewReader(io.MultiReader(bytes.NewReader(data), strings.NewReader(deflateTail)))
 		want, oerr := io.ReadAll(io.LimitReader(oracle, limit+1))
 		switch {
 		case oerr == nil && len(want) > limit:
-			if fe == nil || fe.code != closeTooBig {
+			if fe == nil || fe.code != wsframe.TooBig {
 				t.Fatalf("a bomb: %v", err)
 			}
 		case oerr != nil && err == nil:

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // ending says how a session ends.
@@ -22,15 +23,15 @@ type ending struct {
 // connection by themselves get the nearest that RFC 6455 has.
 func closeCode(err *holdfast.Error) uint16 {
 	if err == nil {
-		return closeNormal
+		return wsframe.Normal
 	}
 	if n := err.Code.Info().Close; n != 0 {
 		return uint16(n)
 	}
 	if err.Code == holdfast.MessageTooLarge {
-		return closeTooBig
+		return wsframe.TooBig
 	}
-	return closePolicy
+	return wsframe.Policy
 }
 
 // lost is the ending of a session whose transport broke.

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/internal/httpjson"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // host is what an Engine and a Plain are made of: their sessions, and what
@@ -25,7 +26,7 @@ type host struct {
 	ping   *hub.Frame     // nil if plain
 	pack   *deflater      // nil without compression
 
-	pool     buffers
+	pool     wsframe.Buffers
 	attempts sync.Pool     // of *attempt
 	shards   []shard       // static; they write
 	sockets  atomic.Uint64 // made so far

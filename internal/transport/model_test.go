@@ -11,6 +11,13 @@ import (
 	"github.com/gobwas/ws"
 )
 
+// The close codes that the model knows (RFC 6455 §7.4.1).
+const (
+	closeProtocol = 1002
+	closeBadData  = 1007
+	closeTooBig   = 1009
+)
+
 // model reads a client's bytes as RFC 6455 §5 and RFC 7692 say, slowly and from
 // the start, with all the bytes at hand. It is what the reader is compared with.
 type model struct {

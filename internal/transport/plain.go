@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // transportPlain is what Conn.Transport returns for connections of a Plain.
@@ -161,7 +162,7 @@ func (w withStatus) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
 // message takes a message of a plain WebSocket.
 func (c *Conn) message(data []byte, binary bool, t *Turn) {
 	if binary && !c.host.binary {
-		c.end(ending{code: closeUnsupported, flush: true,
+		c.end(ending{code: wsframe.Unsupported, flush: true,
 			err: holdfast.Errorf(holdfast.ProtocolError, "binary messages are not accepted")})
 		return
 	}

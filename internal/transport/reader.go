@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
 	"sync/atomic"
@@ -11,20 +10,11 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
-// Close codes that appear here and not in the table of codes (RFC 6455 §7.4.1).
-const (
-	closeNormal      = 1000
-	closeProtocol    = 1002
-	closeUnsupported = 1003
-	closeBadData     = 1007
-	closePolicy      = 1008
-	closeTooBig      = 1009
-)
-
-// frameError is a breach of RFC 6455 by the peer. After it the stream can't be
-// read any further.
+// frameError is a breach of RFC 6455 by the peer, or a message that is too large. After
+// it the stream can't be read any further.
 type frameError struct {
 	code uint16 // to close with
 	err  *holdfast.Error
@@ -33,12 +23,13 @@ type frameError struct {
 func (e *frameError) Error() string { return e.err.Error() }
 func (e *frameError) Unwrap() error { return e.err }
 
-func breach(message string) error {
-	return &frameError{closeProtocol, holdfast.Errorf(holdfast.ProtocolError, "%s", message)}
-}
-
-func notUTF8() error {
-	return &frameError{closeBadData, holdfast.Errorf(holdfast.ProtocolError, "text is not UTF-8")}
+// breach is the frameError of an error of wsframe.
+func breach(err error) error {
+	fe, ok := errors.AsType[*wsframe.Error](err)
+	if !ok { // of ws.CheckHeader
+		fe = wsframe.Breach(err.Error())
+	}
+	return &frameError{fe.Code, holdfast.Errorf(holdfast.ProtocolError, "%s", fe.Text)}
 }
 
 // source is where a reader's bytes come from.
@@ -56,7 +47,7 @@ type source interface {
 // goes back when there is nothing left in it.
 type reader struct {
 	src   source
-	pool  *buffers
+	pool  *wsframe.Buffers
 	limit int       // bytes of a message over all its fragments
 	pack  *deflater // decompresses messages; nil where none may be compressed
 
@@ -64,10 +55,10 @@ type reader struct {
 	r, w int    // what is unread is buf[r:w]
 	need int    // size of the frame under way, as far as it is known
 
-	op      ws.OpCode // of the fragmented message under way; 0: there is none
-	msg     []byte    // its payload so far
-	checked int       // how much of msg is known to be UTF-8
-	packed  bool      // it is compressed
+	op     ws.OpCode // of the fragmented message under way; 0: there is none
+	msg    []byte    // its payload so far
+	text   wsframe.Text
+	packed bool // it is compressed
 
 	// slow, if set, is told when bytes of a message that began are waited for,
 	// and when that message is complete.
@@ -87,17 +78,17 @@ type reader struct {
 func (rd *reader) room() []byte {
 	switch {
 	case rd.buf == nil:
-		rd.buf = rd.pool.get(smallBuffer)
+		rd.buf = rd.pool.Get(wsframe.SmallBuffer)
 	case rd.r == rd.w:
 		rd.r, rd.w = 0, 0
 	case rd.w == len(rd.buf) && rd.r > 0:
 		rd.w = copy(rd.buf, rd.buf[rd.r:rd.w])
 		rd.r = 0
 	case rd.w == len(rd.buf):
-		size := min(max(2*len(rd.buf), largeBuffer), max(rd.need, len(rd.buf)+ws.MaxHeaderSize))
-		larger := rd.pool.get(size)
+		size := min(max(2*len(rd.buf), wsframe.LargeBuffer), max(rd.need, len(rd.buf)+ws.MaxHeaderSize))
+		larger := rd.pool.Get(size)
 		copy(larger, rd.buf)
-		rd.pool.put(rd.buf)
+		rd.pool.Put(rd.buf)
 		rd.buf = larger
 	}
 	return rd.buf[rd.w:]
@@ -106,7 +97,7 @@ func (rd *reader) room() []byte {
 // idle gives the buffer back if there is nothing in it.
 func (rd *reader) idle() {
 	if rd.r == rd.w && rd.buf != nil {
-		rd.pool.put(rd.buf)
+		rd.pool.Put(rd.buf)
 		rd.buf, rd.r, rd.w = nil, 0, 0
 	}
 }
@@ -114,7 +105,7 @@ func (rd *reader) idle() {
 // preload puts bytes in that were read before the reader was made.
 func (rd *reader) preload(p []byte) {
 	if len(p) > 0 {
-		rd.buf = rd.pool.get(len(p))
+		rd.buf = rd.pool.Get(len(p))
 		rd.r, rd.w = 0, copy(rd.buf, p)
 	}
 }
@@ -159,7 +150,7 @@ func (rd *reader) next() (op ws.OpCode, data []byte, err error) {
 				}
 			}
 			if h.OpCode == ws.OpText && !utf8.Valid(body) {
-				return 0, nil, notUTF8()
+				return 0, nil, breach(wsframe.NotUTF8())
 			}
 			op, data = h.OpCode, body
 		default:
@@ -184,7 +175,7 @@ func (rd *reader) next() (op ws.OpCode, data []byte, err error) {
 // was the last one.
 func (rd *reader) fragment(h ws.Header, body []byte) (done bool, err error) {
 	if rd.op == 0 {
-		rd.op, rd.checked, rd.packed = h.OpCode, 0, h.Rsv == rsv1
+		rd.op, rd.text, rd.packed = h.OpCode, wsframe.Text{}, h.Rsv == rsv1
 	}
 	rd.msg = append(rd.msg, body...)
 	if rd.packed {
@@ -195,12 +186,8 @@ func (rd *reader) fragment(h ws.Header, body []byte) (done bool, err error) {
 			return false, err
 		}
 	}
-	if rd.op == ws.OpText {
-		n, ok := validUTF8(rd.msg[rd.checked:])
-		rd.checked += n
-		if !ok || h.Fin && rd.checked < len(rd.msg) {
-			return false, notUTF8()
-		}
+	if rd.op == ws.OpText && !rd.text.Check(rd.msg, h.Fin) {
+		return false, breach(wsframe.NotUTF8())
 	}
 	return h.Fin, nil
 }
@@ -214,7 +201,7 @@ func (rd *reader) frame() (ws.Header, []byte, error) {
 	for {
 		var err error
 		if h, size, err = parseHeader(rd.buf[rd.r:rd.w]); err != nil {
-			return h, nil, err
+			return h, nil, breach(err)
 		}
 		if size > 0 {
 			break
@@ -266,7 +253,7 @@ func (rd *reader) check(h ws.Header) error {
 		state = state.Set(ws.StateFragmented)
 	}
 	if err := ws.CheckHeader(h, state); err != nil {
-		return breach(err.Error())
+		return breach(err)
 	}
 	return nil
 }
@@ -287,45 +274,10 @@ func (rd *reader) renewDue() bool {
 		(rd.renewed == 0 || rd.clock()-rd.renewed >= renewEvery)
 }
 
-// parseHeader reads a frame's header (RFC 6455 §5.2). size is 0 if p has not
-// the whole of it; h then has what the first two bytes say.
-func parseHeader(p []byte) (h ws.Header, size int, err error) {
-	if len(p) < 2 {
-		return h, 0, nil
-	}
-	h.Fin = p[0]&0x80 != 0
-	h.Rsv = p[0] & 0x70 >> 4
-	h.OpCode = ws.OpCode(p[0] & 0x0f)
-	h.Masked = p[1]&0x80 != 0
-	h.Length = int64(p[1] & 0x7f)
-	n := 2
-	switch h.Length {
-	case 126:
-		if n += 2; len(p) < n {
-			return h, 0, nil
-		}
-		if h.Length = int64(binary.BigEndian.Uint16(p[2:])); h.Length < 126 {
-			return h, 0, breach("frame length is not in its shortest form")
-		}
-	case 127:
-		if n += 8; len(p) < n {
-			return h, 0, nil
-		}
-		length := binary.BigEndian.Uint64(p[2:])
-		if length > 1<<63-1 {
-			return h, 0, breach("frame length has its highest bit set")
-		}
-		if h.Length = int64(length); h.Length <= 0xffff {
-			return h, 0, breach("frame length is not in its shortest form")
-		}
-	}
-	if h.Masked {
-		if len(p) < n+4 {
-			return h, 0, nil
-		}
-		n += copy(h.Mask[:], p[n:])
-	}
-	return h, n, nil
+// parseHeader is wsframe.ParseHeader with the header as package ws has it.
+func parseHeader(p []byte) (ws.Header, int, error) {
+	h, size, err := wsframe.ParseHeader(p)
+	return ws.Header{Fin: h.Fin, Rsv: h.Rsv, OpCode: ws.OpCode(h.OpCode), Masked: h.Masked, Mask: h.Mask, Length: h.Length}, size, err
 }
 
 // discard reads until the stream ends, and keeps nothing.
@@ -339,43 +291,4 @@ func (rd *reader) discard() {
 			return
 		}
 	}
-}
-
-// validUTF8 returns how many bytes of p are whole characters; ok is false if
-// what follows them can't become one.
-func validUTF8(p []byte) (n int, ok bool) {
-	if utf8.Valid(p) {
-		return len(p), true
-	}
-	n = len(p)
-	for i := 1; i < utf8.UTFMax && i <= len(p); i++ {
-		if utf8.RuneStart(p[len(p)-i]) {
-			if !utf8.FullRune(p[len(p)-i:]) {
-				n -= i
-			}
-			break
-		}
-	}
-	return n, utf8.Valid(p[:n])
-}
-
-// parseClose reads the body of a Close frame (RFC 6455 §5.5.1, §7.4). code is
-// 0 if there is none.
-func parseClose(body []byte) (code uint16, err error) {
-	if len(body) == 0 {
-		return 0, nil
-	}
-	if len(body) == 1 {
-		return 0, breach("close frame has half a code")
-	}
-	code = binary.BigEndian.Uint16(body)
-	switch {
-	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
-	default:
-		return 0, breach("close code can't be sent")
-	}
-	if !utf8.Valid(body[2:]) {
-		return 0, notUTF8()
-	}
-	return code, nil
 }

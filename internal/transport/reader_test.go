@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // chunks is a source that returns at most size() bytes at a time.
@@ -30,7 +32,7 @@ func upTo(n int) func() int { return func() int { return n } }
 
 // readAll writes down what a reader makes of its bytes.
 func readAll(src source, limit int, pack *deflater) (events []string) {
-	rd := &reader{src: src, pool: new(buffers), limit: limit, pack: pack}
+	rd := &reader{src: src, pool: new(wsframe.Buffers), limit: limit, pack: pack}
 	for {
 		op, body, err := rd.next()
 		if err != nil {
@@ -92,11 +94,11 @@ func FuzzReader(f *testing.F) {
 // A header alone must not make the reader take memory for what it announces.
 func TestReaderGrowsByWhatArrives(t *testing.T) {
 	data := append(header(fBinary, 127, 900_000_000), make([]byte, 10_000)...)
-	rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, pool: new(buffers), limit: 1_000_000_000}
+	rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, pool: new(wsframe.Buffers), limit: 1_000_000_000}
 	if _, _, err := rd.next(); err != io.EOF {
 		t.Fatal(err)
 	}
-	if len(rd.buf) > largeBuffer {
+	if len(rd.buf) > wsframe.LargeBuffer {
 		t.Errorf("buffer of %d bytes", len(rd.buf))
 	}
 }
@@ -104,7 +106,7 @@ func TestReaderGrowsByWhatArrives(t *testing.T) {
 func TestReaderGivesBufferBack(t *testing.T) {
 	for _, n := range []int{0, 100, 5000, 70_000, 300_000} {
 		data := cat(frame(fBinary, string(make([]byte, n))), frame(fText, "4x"))
-		rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, pool: new(buffers), limit: 1_000_000}
+		rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, pool: new(wsframe.Buffers), limit: 1_000_000}
 		for range 2 {
 			if _, _, err := rd.next(); err != nil {
 				t.Fatal(err)
@@ -112,19 +114,6 @@ func TestReaderGivesBufferBack(t *testing.T) {
 		}
 		if rd.idle(); rd.buf != nil || rd.msg != nil {
 			t.Errorf("after a message of %d bytes, %d and %d are kept", n, len(rd.buf), len(rd.msg))
-		}
-	}
-}
-
-func TestValidUTF8(t *testing.T) {
-	for text, want := range map[string]int{"": 0, "a": 1, "é": 2, "a\xc3": 1, "a\xe2\x82": 1, "\xf0\x9f\x8e": 0, "é\xf0": 2} {
-		if n, ok := validUTF8([]byte(text)); n != want || !ok {
-			t.Errorf("%q: %d %v", text, n, ok)
-		}
-	}
-	for _, text := range []string{"\xff", "a\x80", "\xc0", "\xed\xa0", "\xf4\x90", "\xe2\x28", "\xf5", "\xe2\x82\xe2"} {
-		if _, ok := validUTF8([]byte(text)); ok {
-			t.Errorf("%q can become UTF-8", text)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // TestSlowPeersHoldUpNoShard has a peer that does not read in each shard, and
@@ -79,7 +80,7 @@ func TestDeliveryAllocates(t *testing.T) {
 	c, s := rg.connect()
 	f := s.frame("event")
 	// More than a small buffer; and a queue has no ring for so few.
-	many := slices.Repeat([]*hub.Frame{s.frame(strings.Repeat("x", smallBuffer/3))}, 4)
+	many := slices.Repeat([]*hub.Frame{s.frame(strings.Repeat("x", wsframe.SmallBuffer/3))}, 4)
 	for _, tt := range []struct {
 		name  string
 		send  func() bool

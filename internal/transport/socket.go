@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // socket is a WebSocket after its upgrade.
@@ -96,11 +97,12 @@ func (c *Conn) readMessages(s *socket) stopped {
 					c.heard()
 				}
 			case ws.OpClose:
-				var code uint16
-				if code, err = parseClose(data); err == nil {
+				code, _, fault := wsframe.ParseClose(data)
+				if fault == nil {
 					c.closeReceived(s, code)
 					return ended
 				}
+				err = breach(fault)
 			}
 		}
 		if err == nil {
@@ -154,7 +156,7 @@ func (c *Conn) answerPing(data []byte) {
 // closeReceived answers the peer's Close frame, if it is not itself the
 // answer to ours, and returns when the connection can be closed.
 func (c *Conn) closeReceived(s *socket, code uint16) {
-	c.end(ending{code: code, bare: code == 0})
+	c.end(ending{code: code, bare: code == wsframe.NoStatus})
 	c.mu.Lock()
 	c.closeGot = true
 	sent := c.closeSent

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/internal/sse"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 var (
@@ -256,9 +257,9 @@ func (s *Stream) write(w http.ResponseWriter, response *http.ResponseController,
 func (s *Stream) writeBatch(w http.ResponseWriter, response *http.ResponseController, receiver StreamReceiver, batch []*hub.Frame) error {
 	size := 0
 	for _, f := range batch {
-		size += f.Size() + smallBuffer/joinFrames // what the receiver adds is mostly less
+		size += f.Size() + wsframe.SmallBuffer/joinFrames // what the receiver adds is mostly less
 	}
-	buf := s.host.pool.get(size)
+	buf := s.host.pool.Get(size)
 	out := buf[:0]
 	for _, f := range batch {
 		out = receiver.Append(out, f)
@@ -267,7 +268,7 @@ func (s *Stream) writeBatch(w http.ResponseWriter, response *http.ResponseContro
 	if len(out) > 0 {
 		err = s.flush(w, response, out)
 	}
-	s.host.pool.put(buf)
+	s.host.pool.Put(buf)
 	return err
 }
 

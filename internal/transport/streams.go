@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
 	"github.com/holdfast-dev/holdfast/internal/httpjson"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // transportStream is what Stream.Transport returns.
@@ -64,7 +65,7 @@ type StreamReceiver interface {
 type Streams struct {
 	// Static after construction.
 	cfg  StreamsConfig
-	pool buffers
+	pool wsframe.Buffers
 
 	// wg counts streams and what runs for them. It is added to only under mu
 	// before closed is set, or while one is counted already.

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/engineio"
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // checkUpgrade says whether r is the opening handshake of a WebSocket (RFC 6455
@@ -235,14 +236,17 @@ func (c *Conn) readProbe(s *socket) error {
 			err = writeFrame(s.conn, ws.OpPong, string(data))
 		case op == ws.OpPong:
 		case op == ws.OpClose:
-			code, err := parseClose(data)
-			if err == nil {
-				_, _ = s.conn.Write(appendClose(nil, code, ""))
-				err = io.EOF
+			code, _, err := wsframe.ParseClose(data)
+			if err != nil {
+				return breach(err)
 			}
-			return err
+			if code == wsframe.NoStatus {
+				code = 0
+			}
+			_, _ = s.conn.Write(appendClose(nil, code, ""))
+			return io.EOF
 		default:
-			err = breach("not a packet of an upgrade")
+			err = breach(wsframe.Breach("not a packet of an upgrade"))
 		}
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/holdfast-dev/holdfast/hub"
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 const (
@@ -13,9 +14,9 @@ const (
 	// of its own stays small.
 	joinFrames = 64
 	// joinBytes bounds the bytes of one write, but for a frame that is larger.
-	joinBytes = largeBuffer
+	joinBytes = wsframe.LargeBuffer
 	// copyBytes: from here on a frame that goes alone is written without a copy.
-	copyBytes = smallBuffer
+	copyBytes = wsframe.SmallBuffer
 )
 
 // Who writes: a connection whose socket can be written to without waiting is
@@ -109,9 +110,9 @@ func (c *Conn) writeBatch(s *socket, batch []*hub.Frame, control []byte) error {
 		_, err := s.conn.Write(s.bytes(batch[0]))
 		return err
 	} else if len(batch) != 1 || len(control) > 0 {
-		buf := c.host.pool.get(size)
+		buf := c.host.pool.Get(size)
 		_, err := s.conn.Write(s.join(buf[:0], batch, control))
-		c.host.pool.put(buf)
+		c.host.pool.Put(buf)
 		return err
 	}
 	_, err := s.conn.Write(s.bytes(batch[0]))
@@ -169,7 +170,7 @@ func (c *Conn) tryWrite(s *socket, a *attempt) {
 	if len(batch) == 1 && len(control) == 0 {
 		out = s.bytes(batch[0])
 	} else {
-		buf = c.host.pool.get(sizeOf(batch, control))
+		buf = c.host.pool.Get(sizeOf(batch, control))
 		out = s.join(buf[:0], batch, control)
 	}
 	clear(a.frames[:])
@@ -179,7 +180,7 @@ func (c *Conn) tryWrite(s *socket, a *attempt) {
 		if err == nil && len(rest) > 0 {
 			rest = bytes.Clone(rest)
 		}
-		c.host.pool.put(buf)
+		c.host.pool.Put(buf)
 	}
 	if err == nil && len(rest) > 0 {
 		c.leaveRest(s, rest, closing)

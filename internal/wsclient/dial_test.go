@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -113,7 +115,7 @@ func TestConversation(t *testing.T) {
 				t.Error("there is more")
 			}
 			f.Message(Binary, bytes.Repeat([]byte{1}, len(big)))
-			f.Close(StatusNormal)
+			f.Close(wsframe.Normal)
 			if err := c.Write(&f, time.Minute); err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // frame makes a server's frame; the first byte has FIN, RSV and the opcode.
@@ -141,8 +143,8 @@ func TestWrite(t *testing.T) {
 	f.Message(Text, []byte(payloads[0]))
 	f.Message(Binary, []byte(payloads[1]))
 	f.Pong([]byte(payloads[2]))
-	f.Close(StatusNormal)
-	f.Close(StatusNone)
+	f.Close(wsframe.Normal)
+	f.Close(wsframe.NoStatus)
 	if err := c.Write(&f, 1<<40); err != nil {
 		t.Fatal(err)
 	}

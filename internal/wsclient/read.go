@@ -1,14 +1,14 @@
 package wsclient
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // Kind is what Read returns.
@@ -24,18 +24,9 @@ const (
 	Ping
 )
 
-// Close codes of RFC 6455 §7.4.1.
-const (
-	StatusNormal      uint16 = 1000
-	StatusProtocol    uint16 = 1002
-	StatusNone        uint16 = 1005 // stands for a Close frame without a code
-	StatusInvalidData uint16 = 1007
-	StatusTooBig      uint16 = 1009
-)
-
 // CloseError is the Close frame that the peer has sent: Read's last word.
 type CloseError struct {
-	Code   uint16 // StatusNone where there was none
+	Code   uint16 // wsframe.NoStatus where there was none
 	Reason string
 }
 
@@ -46,57 +37,11 @@ func (e *CloseError) Error() string {
 
 // FrameError is a breach of RFC 6455 by the peer, or a message over the limit.
 // Nothing can be read after it.
-type FrameError struct {
-	// Code is what the connection is to be closed with.
-	Code uint16
-	text string
-}
+type FrameError = wsframe.Error
 
-// Error tells the breach.
-func (e *FrameError) Error() string { return "websocket: " + e.text }
-
-func breach(text string) error { return &FrameError{StatusProtocol, text} }
-
-func notUTF8() error { return &FrameError{StatusInvalidData, "text is not UTF-8"} }
-
-const (
-	smallBuffer = 4 << 10
-	largeBuffer = 64 << 10
-)
-
-// The buffers of all connections, which have one only while bytes are on the
-// move.
-var (
-	small sync.Pool // of *[smallBuffer]byte
-	large sync.Pool // of *[largeBuffer]byte
-)
-
-// getBuffer returns at least n bytes, at their full length.
-func getBuffer(n int) []byte {
-	switch {
-	case n <= smallBuffer:
-		if p, ok := small.Get().(*[smallBuffer]byte); ok {
-			return p[:]
-		}
-		return make([]byte, smallBuffer)
-	case n <= largeBuffer:
-		if p, ok := large.Get().(*[largeBuffer]byte); ok {
-			return p[:]
-		}
-		return make([]byte, largeBuffer)
-	}
-	return make([]byte, n)
-}
-
-// putBuffer takes back what getBuffer returned.
-func putBuffer(p []byte) {
-	switch cap(p) {
-	case smallBuffer:
-		small.Put((*[smallBuffer]byte)(p[:smallBuffer]))
-	case largeBuffer:
-		large.Put((*[largeBuffer]byte)(p[:largeBuffer]))
-	}
-}
+// buffers are those of all connections, which have one only while bytes are on
+// the move.
+var buffers wsframe.Buffers
 
 // source is where a reader's bytes come from: fill reads at least one to
 // rd.room(), and may call rd.idle before it waits.
@@ -115,26 +60,26 @@ type reader struct {
 	r, w int    // what is unread is buf[r:w]
 	need int    // size of the frame under way, as far as it is known
 
-	op      ws.OpCode // of the fragmented message under way; 0: there is none
-	msg     []byte    // its payload so far
-	checked int       // how much of msg is known to be UTF-8
+	op   ws.OpCode // of the fragmented message under way; 0: there is none
+	msg  []byte    // its payload so far
+	text wsframe.Text
 }
 
 // room returns where fill may put bytes: at least one.
 func (rd *reader) room() []byte {
 	switch {
 	case rd.buf == nil:
-		rd.buf = getBuffer(smallBuffer)
+		rd.buf = buffers.Get(wsframe.SmallBuffer)
 	case rd.r == rd.w:
 		rd.r, rd.w = 0, 0
 	case rd.w == len(rd.buf) && rd.r > 0:
 		rd.w = copy(rd.buf, rd.buf[rd.r:rd.w])
 		rd.r = 0
 	case rd.w == len(rd.buf):
-		size := min(max(2*len(rd.buf), largeBuffer), max(rd.need, len(rd.buf)+ws.MaxHeaderSize))
-		larger := getBuffer(size)
+		size := min(max(2*len(rd.buf), wsframe.LargeBuffer), max(rd.need, len(rd.buf)+ws.MaxHeaderSize))
+		larger := buffers.Get(size)
 		copy(larger, rd.buf)
-		putBuffer(rd.buf)
+		buffers.Put(rd.buf)
 		rd.buf = larger
 	}
 	return rd.buf[rd.w:]
@@ -143,7 +88,7 @@ func (rd *reader) room() []byte {
 // idle gives the buffer back if there is nothing in it.
 func (rd *reader) idle() {
 	if rd.r == rd.w && rd.buf != nil {
-		putBuffer(rd.buf)
+		buffers.Put(rd.buf)
 		rd.buf, rd.r, rd.w = nil, 0, 0
 	}
 }
@@ -192,10 +137,10 @@ func (c *Conn) Read() (kind Kind, data []byte, err error) {
 		case op == ws.OpPong:
 			continue
 		case op == ws.OpClose:
-			return 0, nil, parseClose(body)
+			return 0, nil, closed(body)
 		case h.Fin && rd.op == 0:
 			if op == ws.OpText && !utf8.Valid(body) {
-				return 0, nil, notUTF8()
+				return 0, nil, wsframe.NotUTF8()
 			}
 			data = body
 		default:
@@ -219,35 +164,13 @@ func (c *Conn) Read() (kind Kind, data []byte, err error) {
 // was the last one.
 func (rd *reader) fragment(h ws.Header, body []byte) (done bool, err error) {
 	if rd.op == 0 {
-		rd.op, rd.checked = h.OpCode, 0
+		rd.op, rd.text = h.OpCode, wsframe.Text{}
 	}
 	rd.msg = append(rd.msg, body...)
-	if rd.op == ws.OpText {
-		n, ok := validUTF8(rd.msg[rd.checked:])
-		rd.checked += n
-		if !ok || h.Fin && rd.checked < len(rd.msg) {
-			return false, notUTF8()
-		}
+	if rd.op == ws.OpText && !rd.text.Check(rd.msg, h.Fin) {
+		return false, wsframe.NotUTF8()
 	}
 	return h.Fin, nil
-}
-
-// validUTF8 returns how many bytes of p are whole characters; ok is false if
-// what follows them can't become one.
-func validUTF8(p []byte) (n int, ok bool) {
-	if utf8.Valid(p) {
-		return len(p), true
-	}
-	n = len(p)
-	for i := 1; i < utf8.UTFMax && i <= len(p); i++ {
-		if utf8.RuneStart(p[len(p)-i]) {
-			if !utf8.FullRune(p[len(p)-i:]) {
-				n -= i
-			}
-			break
-		}
-	}
-	return n, utf8.Valid(p[:n])
 }
 
 // frame returns the next frame, after the checks that need no more than its
@@ -289,72 +212,37 @@ func broken(err error) error {
 // has not all come; what is there is checked all the same.
 func (rd *reader) header() (h ws.Header, size int, err error) {
 	p := rd.buf[rd.r:rd.w]
-	if len(p) < 2 {
-		return h, 0, nil
+	f, size, err := wsframe.ParseHeader(p)
+	if err != nil || len(p) < 2 {
+		return h, 0, err
 	}
-	h.Fin = p[0]&0x80 != 0
-	h.Rsv = p[0] & 0x70 >> 4
-	h.OpCode = ws.OpCode(p[0] & 0x0f)
-	h.Masked = p[1]&0x80 != 0
-	h.Length = int64(p[1] & 0x7f)
+	h = ws.Header{Fin: f.Fin, Rsv: f.Rsv, OpCode: ws.OpCode(f.OpCode), Masked: f.Masked, Length: f.Length}
 	state := ws.StateClientSide
 	if rd.op != 0 {
 		state = state.Set(ws.StateFragmented)
 	}
 	if err := ws.CheckHeader(h, state); err != nil {
-		return h, 0, breach(err.Error())
+		return h, 0, wsframe.Breach(err.Error())
 	}
-	size = 2
-	switch h.Length {
-	case 126:
-		if size += 2; len(p) < size {
-			return h, 0, nil
-		}
-		if h.Length = int64(binary.BigEndian.Uint16(p[2:])); h.Length < 126 {
-			return h, 0, breach("frame length is not in its shortest form")
-		}
-	case 127:
-		if size += 8; len(p) < size {
-			return h, 0, nil
-		}
-		length := binary.BigEndian.Uint64(p[2:])
-		if length > 1<<63-1 {
-			return h, 0, breach("frame length has its highest bit set")
-		}
-		if h.Length = int64(length); h.Length <= 0xffff {
-			return h, 0, breach("frame length is not in its shortest form")
-		}
-	}
-	if h.OpCode.IsData() && h.Length > int64(rd.limit-len(rd.msg)) {
-		return h, 0, &FrameError{StatusTooBig, fmt.Sprintf("message is larger than %d bytes", rd.limit)}
+	if size > 0 && h.OpCode.IsData() && h.Length > int64(rd.limit-len(rd.msg)) {
+		return h, 0, &FrameError{Code: wsframe.TooBig, Text: fmt.Sprintf("message is larger than %d bytes", rd.limit)}
 	}
 	return h, size, nil
 }
 
-// parseClose reads the body of a Close frame (RFC 6455 §5.5.1, §7.4).
-func parseClose(body []byte) error {
-	if len(body) == 0 {
-		return &CloseError{Code: StatusNone}
+// closed returns what the body of a Close frame says.
+func closed(body []byte) error {
+	code, reason, err := wsframe.ParseClose(body)
+	if err != nil {
+		return err
 	}
-	if len(body) == 1 {
-		return breach("close frame has half a code")
-	}
-	code := binary.BigEndian.Uint16(body)
-	switch {
-	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
-	default:
-		return breach("close code can't be sent")
-	}
-	if !utf8.Valid(body[2:]) {
-		return notUTF8()
-	}
-	return &CloseError{Code: code, Reason: string(body[2:])}
+	return &CloseError{Code: code, Reason: string(reason)}
 }
 
 // TooBig reports whether an error is of a message over the limit.
 func TooBig(err error) bool {
 	e, ok := errors.AsType[*FrameError](err)
-	return ok && e.Code == StatusTooBig
+	return ok && e.Code == wsframe.TooBig
 }
 
 // plainSource reads anything. While it waits it holds only a few bytes, since

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/holdfast-dev/holdfast/internal/wsframe"
 )
 
 // Frames are WebSocket frames on their way out, in a borrowed buffer. Done
@@ -28,9 +30,9 @@ func (f *Frames) Message(kind Kind, payload []byte) {
 // Pong appends the answer to a Ping.
 func (f *Frames) Pong(payload []byte) { f.append(ws.OpPong, payload) }
 
-// Close appends a Close frame; StatusNone makes one without a code.
+// Close appends a Close frame; wsframe.NoStatus makes one without a code.
 func (f *Frames) Close(code uint16) {
-	if code == StatusNone {
+	if code == wsframe.NoStatus {
 		f.append(ws.OpClose, nil)
 		return
 	}
@@ -65,15 +67,15 @@ func (f *Frames) grow(n int) {
 	if cap(f.buf)-len(f.buf) >= n {
 		return
 	}
-	larger := getBuffer(max(len(f.buf)+n, 2*cap(f.buf)))
+	larger := buffers.Get(max(len(f.buf)+n, 2*cap(f.buf)))
 	larger = larger[:copy(larger, f.buf)]
-	putBuffer(f.buf)
+	buffers.Put(f.buf)
 	f.buf = larger
 }
 
 // Done gives the buffer back. The Frames are empty then, and may be used again.
 func (f *Frames) Done() {
-	putBuffer(f.buf)
+	buffers.Put(f.buf)
 	f.buf = nil
 }
 
