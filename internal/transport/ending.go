@@ -278,6 +278,7 @@ func (c *Conn) heard() {
 	if c.pongBy != 0 {
 		c.pongBy, c.excused = 0, false
 		c.pingAt = c.host.now().add(c.host.cfg.PingInterval)
+		c.arm(c.pingAt) // which is earlier than what is armed if PingTimeout is longer
 	}
 }
 

@@ -39,6 +39,23 @@ func TestHeartbeatOnWebSocket(t *testing.T) {
 	})
 }
 
+// An interval that is shorter than the time a pong may take is kept as well.
+func TestShortPingInterval(t *testing.T) {
+	onMemnet(t, func(t *testing.T, n network) {
+		rg := newRig(t, n, EngineConfig{PingInterval: 5 * time.Second, PingTimeout: 20 * time.Second})
+		c, _ := rg.connect()
+		begin := time.Now()
+		for i := range 3 {
+			c.want("text 2")
+			if d := time.Since(begin); d != time.Duration(i+1)*5*time.Second {
+				t.Errorf("ping %d after %v", i+1, d)
+			}
+			c.text("3")
+		}
+		c.bye()
+	})
+}
+
 func TestHeartbeatOnPolling(t *testing.T) {
 	onMemnet(t, func(t *testing.T, n network) {
 		rg := newRig(t, n, EngineConfig{})
