@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,8 +42,15 @@ func TestMemoryKeeper(t *testing.T) {
 // It is given back once, and not again until there is more.
 func TestKeepMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards what follows
 		now, freed := memory{100 << 20, 60 << 20, 30 << 20, 20 << 20}, 0
-		stop := keepMemory(func() memory { return now }, func() {
+		stop := keepMemory(func() memory {
+			mu.Lock()
+			defer mu.Unlock()
+			return now
+		}, func() {
+			mu.Lock()
+			defer mu.Unlock()
 			freed++
 			now.objects, now.free = now.live, 0
 		})
@@ -50,16 +58,23 @@ func TestKeepMemory(t *testing.T) {
 			t.Helper()
 			time.Sleep(time.Minute)
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if freed != n {
 				t.Errorf("given back %d times, want %d", freed, n)
 			}
 		}
+		burst := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			now.allocated += 50 << 20
+			now.objects += 50 << 20
+		}
 		want(1)
-		now.allocated += 50 << 20
-		now.objects += 50 << 20
+		burst()
 		want(2)
 		stop()
-		now.objects += 50 << 20
+		burst()
 		want(2)
 	})
 }
