@@ -88,6 +88,7 @@ func NewMemory(cfg MemoryConfig) *Memory {
 	cfg.TotalBytes = cmp.Or(cfg.TotalBytes, 256<<20)
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // it never fails
+	random[0] &= 0x7f           // so that the first character is a letter: on a command line "-" would begin a flag
 	m := &Memory{
 		cfg:    cfg,
 		prefix: base64.RawURLEncoding.EncodeToString(random[:]) + "-",

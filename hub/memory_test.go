@@ -387,3 +387,14 @@ func TestMemoryUnusedRoomsGoFirst(t *testing.T) {
 		t.Errorf("%d events after the first, recovered %v, %v", len(h.Events), h.Recovered, err)
 	}
 }
+
+// An epoch is given on command lines, where a hyphen would begin a flag.
+func TestEpochBeginsWithALetter(t *testing.T) {
+	for range 500 {
+		m := NewMemory(MemoryConfig{})
+		if c := m.prefix[0] | 0x20; c < 'a' || c > 'z' {
+			t.Errorf("epochs begin with %q", m.prefix)
+		}
+		m.Close()
+	}
+}
