@@ -204,11 +204,13 @@ func TestAnEndThatCannotBeWritten(t *testing.T) {
 // ending is a store whose watch ends at first.
 type ending struct {
 	*Memory
-	n atomic.Int32
+	n        atomic.Int32
+	followed chan struct{} // closed when somebody hears of errors
 }
 
 func (e *ending) Watch(ctx context.Context, changed func()) error {
 	if e.n.Add(1) == 1 {
+		<-e.followed
 		return io.ErrUnexpectedEOF
 	}
 	return e.Memory.Watch(ctx, changed)
@@ -216,13 +218,14 @@ func (e *ending) Watch(ctx context.Context, changed func()) error {
 
 func TestL18AWatchThatEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &ending{Memory: NewMemory()}
+		store := &ending{Memory: NewMemory(), followed: make(chan struct{})}
 		m, err := NewManager(Config{Store: store, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer m.Close()
 		e := follow(m)
+		close(store.followed)
 		synctest.Wait()
 		keep(t, store.Memory, &annSession)
 		time.Sleep(time.Second)
