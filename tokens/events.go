@@ -161,7 +161,7 @@ func (m *Manager) tellLocked(e Event) {
 	m.news = append(m.news, e)
 	if !m.telling {
 		m.telling = true
-		m.wg.Go(m.tell)
+		m.crew.begin(m.tell)
 	}
 }
 

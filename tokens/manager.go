@@ -92,8 +92,8 @@ type Manager struct {
 	wall  func() time.Time // nil: this machine's clock
 	ctx   context.Context  // ends with Close
 	stop  context.CancelFunc
-	turns turns          // of run
-	wg    sync.WaitGroup // run, watch, flights and tell
+	turns turns // of run
+	crew  crew  // run, watch, flights and tell
 	// turn is full while somebody reads or writes the store's session, so that
 	// what the store says is taken in the order in which it was said. It is
 	// taken before mu.
@@ -174,7 +174,7 @@ func newManager(cfg Config, wall func() time.Time) (*Manager, error) {
 	m.begin()
 	m.poke()
 	if !cfg.NoSync && !alone { // nobody else changes a store of its own
-		m.wg.Go(m.watch)
+		m.crew.begin(m.watch)
 	}
 	return m, nil
 }
@@ -248,7 +248,7 @@ func (m *Manager) Close() error {
 	}
 	m.turns.end()
 	m.stop()
-	m.wg.Wait()
+	m.crew.end()
 	if first {
 		m.mu.Lock()
 		m.followers = nil
@@ -360,7 +360,7 @@ func (m *Manager) sessionLocked() Session {
 // poke makes run look again.
 func (m *Manager) poke() {
 	if m.turns.begin() {
-		m.wg.Go(m.run)
+		m.crew.begin(m.run)
 	}
 }
 

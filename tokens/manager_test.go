@@ -144,6 +144,40 @@ func TestCloseDuringARefresh(t *testing.T) {
 	}
 }
 
+// A timer that fires while Close waits begins nothing that Close does not wait for.
+func TestCloseAtTheTimersTime(t *testing.T) {
+	for range 300 {
+		bubble(t, Config{}, &issuer{lifetime: -1}, func(_ *testing.T, _ *Manager, _ *events) { time.Sleep(maxTimer) })
+	}
+}
+
+func TestCrew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c crew
+		var done []string
+		begin := func(name string, after func()) bool {
+			return c.begin(func() {
+				time.Sleep(time.Second)
+				done = append(done, name)
+				after()
+			})
+		}
+		first := begin("first", func() {
+			begin("second", func() { begin("third", func() {}) })
+		})
+		began := time.Now()
+		c.end()
+		if took := time.Since(began); !first || took != 3*time.Second || len(done) != 3 {
+			t.Errorf("%v are done after %v", done, took)
+		}
+		if c.begin(func() { t.Error("begun after the end") }) {
+			t.Error("said to be begun after the end")
+		}
+		c.end() // again, and nothing waits
+		synctest.Wait()
+	})
+}
+
 // A refresh function that panics, or gives nothing, is one that has failed.
 func TestRefreshFunctionsThatFail(t *testing.T) {
 	for name, f := range map[string]RefreshFunc{

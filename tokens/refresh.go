@@ -159,7 +159,7 @@ func (m *Manager) beginLocked(why cause) *flight {
 		f := &flight{done: make(chan struct{}), refused: why == byRefusal}
 		m.flight = f
 		old, generation := m.sessionLocked(), m.generation
-		m.wg.Go(func() {
+		m.crew.begin(func() {
 			if after := m.fly(f, old, generation); after != nil {
 				after()
 			}

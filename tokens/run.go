@@ -57,6 +57,53 @@ func (t *turns) end() {
 	}
 }
 
+// crew is the goroutines of a Manager. Unlike a sync.WaitGroup it may be given
+// work while somebody waits for it to end: a timer may fire during Close.
+type crew struct {
+	mu    sync.Mutex // guards what follows
+	n     int        // at work
+	ended bool
+	idle  chan struct{} // closed when nobody is at work, and nobody ever will be
+}
+
+// begin starts f on a goroutine; false once the crew has ended, where those who
+// still work may begin more.
+func (c *crew) begin(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended && c.n == 0 {
+		return false
+	}
+	c.n++
+	go func() {
+		defer c.leave()
+		f()
+	}()
+	return true
+}
+
+func (c *crew) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n--; c.n == 0 && c.idle != nil {
+		close(c.idle)
+	}
+}
+
+// end waits until nobody is at work and lets nothing begin after that.
+func (c *crew) end() {
+	c.mu.Lock()
+	c.ended = true
+	if c.idle == nil && c.n > 0 {
+		c.idle = make(chan struct{})
+	}
+	idle, n := c.idle, c.n
+	c.mu.Unlock()
+	if n > 0 {
+		<-idle
+	}
+}
+
 // run does what is due: refreshes ahead of expiry, retries, and the end of
 // idleness.
 func (m *Manager) run() {
