@@ -241,7 +241,8 @@ func deadlock(t *testing.T, p *Provider) {
 		})
 	}
 	done.Wait()
-	if tries != 3 {
+	// One was given up; on a busy machine perhaps again, until the other had its turn.
+	if tries < 3 {
 		t.Errorf("%d tries", tries)
 	}
 }
