@@ -66,6 +66,20 @@ func ExampleHandle() {
 	// Output: 200 {"id":"alice"}
 }
 
+// A route of one's own refuses as the server's do, so that clients know what to do.
+func ExampleWriteError() {
+	lights := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server.WriteError(w, r, &holdfast.Error{Code: holdfast.RateLimited, Message: "The lights were switched a moment ago", RetryAfter: 5 * time.Second})
+	})
+
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", "/lights", nil)
+	r.Header.Set("X-Request-Id", "r1")
+	lights.ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Header().Get("Retry-After"), strings.TrimSpace(w.Body.String()))
+	// Output: 429 5 {"error":"The lights were switched a moment ago","code":"RATE_LIMITED","requestId":"r1","retryAfter":5}
+}
+
 // orders stands for a table of the application's own database, in which user
 // and event id are a unique key.
 type orders struct {

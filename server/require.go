@@ -30,6 +30,16 @@ func (s *Server) Require(next http.Handler) http.Handler {
 	})
 }
 
+// WriteError refuses a request of an application's own routes in the form of the
+// server's own calls (docs/protocol.md §2), so that clients know by the code what
+// to do: its status, its headers and a JSON body. An error that is no
+// *holdfast.Error is INTERNAL, and of an INTERNAL error a client is shown the
+// standard sentence and the request's id alone; that id is then in w's header
+// X-Request-Id, for a line in the log. It writes the whole answer: call it
+// before anything else is written, once. It is safe for concurrent use with
+// different requests.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) { httpjson.WriteError(w, r, err) }
+
 // identify makes the credential of a request an identity.
 func (s *Server) identify(r *http.Request) (*holdfast.Identity, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.AuthTimeout)

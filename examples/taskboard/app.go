@@ -21,6 +21,7 @@ type config struct {
 	addr          string        // where it listens: for passkeys and for the page's examples
 	publicURL     string        // as server.Config.PublicURL
 	tokenLifetime time.Duration // of access tokens; 0: the default
+	callRate      float64       // of HTTP calls a second and user; 0: the default
 	page          string        // a folder with the page, for those who change it; without it, the one that is built in
 	logger        *slog.Logger
 }
@@ -31,6 +32,7 @@ type app struct {
 	*standalone.Standalone
 	store  *store
 	routes *http.ServeMux
+	rates  rates // of the boards' calls
 
 	stop context.CancelFunc // ends the outbox
 	done sync.WaitGroup
@@ -41,6 +43,12 @@ type app struct {
 func newApp(ctx context.Context, cfg config) (*app, error) {
 	if cfg.logger == nil {
 		cfg.logger = slog.Default()
+	}
+	if cfg.callRate == 0 {
+		cfg.callRate = defaultCallRate
+	}
+	if !(cfg.callRate > 0) {
+		return nil, errors.New("-call-rate must be more than 0")
 	}
 	shown, err := newPage(cfg.page, cfg.url())
 	if err != nil {
@@ -59,8 +67,8 @@ func newApp(ctx context.Context, cfg config) (*app, error) {
 	}
 	guard(srv.Server, s)
 	handlers(srv.Server, s)
-	a := &app{Standalone: srv, store: s, routes: http.NewServeMux()}
-	calls := srv.Require(newAPI(s, srv.Accounts(), cfg.logger).mux)
+	a := &app{Standalone: srv, store: s, routes: http.NewServeMux(), rates: rates{rate: cfg.callRate}}
+	calls := srv.Require(a.rates.limited(cfg.logger, newAPI(s, srv.Accounts(), cfg.logger).mux))
 	for _, path := range []string{"/api/boards", "/api/boards/", "/api/links", "/api/todos", "/api/todos/"} {
 		a.routes.Handle(path, calls)
 	}

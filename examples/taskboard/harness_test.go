@@ -44,7 +44,7 @@ func child(dir, addr string) int {
 	if err != nil {
 		return 1
 	}
-	if err := run(ctx, config{dir: dir, addr: listener.Addr().String(), logger: quiet()}, listener); err != nil {
+	if err := run(ctx, config{dir: dir, addr: listener.Addr().String(), callRate: 1e6, logger: quiet()}, listener); err != nil {
 		return 1
 	}
 	return 0
@@ -70,7 +70,7 @@ func start(t *testing.T, dir string) *stage {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	addr := listener.Addr().String()
-	go func() { ended <- run(ctx, config{dir: dir, addr: addr, logger: quiet()}, listener) }()
+	go func() { ended <- run(ctx, config{dir: dir, addr: addr, callRate: 1e6, logger: quiet()}, listener) }()
 	running := true
 	s := &stage{t: t, url: "http://" + addr, dir: dir}
 	s.stop = func() {
@@ -173,6 +173,15 @@ func (p *person) must(status int, method, path string, body, out any, header ...
 			p.t.Fatalf("%s %s: %v: %s", method, path, err, text)
 		}
 	}
+}
+
+// refusal is the body of every refusal: docs/protocol.md §2.
+type refusal struct {
+	Error      string
+	Code       holdfast.Code
+	RequestID  string
+	RetryAfter int64
+	Details    json.RawMessage
 }
 
 // refused makes a call that is to be refused with a code.

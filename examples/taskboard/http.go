@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,32 +10,16 @@ import (
 	"strconv"
 
 	"github.com/holdfast-dev/holdfast"
+	"github.com/holdfast-dev/holdfast/server"
 )
-
-// refusal is the body of every refusal: docs/protocol.md §2.
-type refusal struct {
-	Error      string          `json:"error"`
-	Code       holdfast.Code   `json:"code"`
-	RequestID  string          `json:"requestId"`
-	RetryAfter int64           `json:"retryAfter,omitempty"`
-	Details    json.RawMessage `json:"details,omitempty"`
-}
 
 // refuse answers with an error in the form of the server's own calls. What is
 // none of the codes is logged, and shows nothing.
 func refuse(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) {
-	e := holdfast.AsError(err)
-	body := refusal{Error: e.PublicMessage(), Code: e.Code, RequestID: rand.Text(), RetryAfter: e.RetryAfterSeconds(), Details: e.Details}
-	if e.Code == holdfast.Internal {
-		body.Details = nil
-		if r.Context().Err() == nil {
-			log.Error("a call failed", "method", r.Method, "route", r.Pattern, "requestId", body.RequestID, "err", err)
-		}
+	server.WriteError(w, r, err)
+	if holdfast.CodeOf(err) == holdfast.Internal && r.Context().Err() == nil {
+		log.Error("a call failed", "method", r.Method, "route", r.Pattern, "requestId", w.Header().Get("X-Request-Id"), "err", err)
 	}
-	if body.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(body.RetryAfter, 10))
-	}
-	answer(w, e.Code.Info().HTTP, body)
 }
 
 // answer writes JSON. Nothing of it may be cached: it is one user's, and

@@ -23,6 +23,7 @@ func main() {
 	flag.StringVar(&cfg.dir, "data", "taskboard-data", "the folder of accounts and boards; made if it is missing")
 	flag.StringVar(&cfg.publicURL, "public-url", "", "where people find it, such as https://board.example.com; without it, where it listens")
 	flag.DurationVar(&cfg.tokenLifetime, "dev-token-lifetime", 0, "how long an access token lives, such as 5s to watch refreshes; 15m if it is 0")
+	flag.Float64Var(&cfg.callRate, "call-rate", defaultCallRate, "HTTP calls a second that a user may make; ten times as many at once")
 	flag.StringVar(&cfg.page, "page", "", "a folder to serve the page from, such as examples/taskboard/page while it is worked on; without it, the one that is built in")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
