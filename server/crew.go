@@ -21,7 +21,9 @@ type task struct {
 // crew has goroutines that do the work of workQueues. There are as many as
 // have work, and a few that wait.
 type crew struct {
-	wg sync.WaitGroup // all goroutines
+	// tally counts all goroutines. It is no sync.WaitGroup: readers that
+	// Shutdown does not wait for any longer may give the crew work while it ends.
+	tally tally
 
 	mu     sync.Mutex  // guards what follows
 	idle   []chan task // of those that wait; the one that came last goes first
@@ -44,14 +46,20 @@ func (c *crew) start(t task) {
 
 // grow has a task done by a new goroutine. It is apart from start so that a
 // task need not be on the heap where there is one already.
-func (c *crew) grow(t task) { c.wg.Go(func() { c.work(t) }) }
+func (c *crew) grow(t task) {
+	c.tally.add()
+	go func() {
+		defer c.tally.done()
+		c.work(t)
+	}()
+}
 
 // join has a task done by the caller, a connection's reader that has claimed
 // a turn for it. Where another goroutine reads on, this one does the connection's
 // work to its end, as those of the crew do.
 func (c *crew) join(turn *transport.Turn, t task) {
-	c.wg.Add(1)
-	defer c.wg.Done()
+	c.tally.add()
+	defer c.tally.done()
 	returned := false
 	defer func() {
 		if returned {
@@ -107,5 +115,5 @@ func (c *crew) wait() {
 	}
 	c.idle = nil
 	c.mu.Unlock()
-	c.wg.Wait()
+	c.tally.wait()
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -194,23 +195,26 @@ func (c *Conn) endLine() {
 }
 
 // tally counts what Shutdown waits for. Unlike a sync.WaitGroup's, its count
-// may rise from zero while somebody waits.
+// may rise from zero while somebody waits. To count costs what it does there,
+// as long as nobody has waited.
 type tally struct {
-	mu   sync.Mutex // guards what follows
-	n    int
+	n      atomic.Int64
+	waited atomic.Bool // somebody waits, or has
+
+	mu   sync.Mutex    // guards zero
 	zero chan struct{} // closed at zero; nil if nobody waits
 }
 
-func (t *tally) add() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n++
-}
+func (t *tally) add() { t.n.Add(1) }
 
 func (t *tally) done() {
+	if t.n.Add(-1) > 0 || !t.waited.Load() {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.n--; t.n == 0 && t.zero != nil {
+	// It may have risen since: then whoever brings it to zero again comes here.
+	if t.n.Load() == 0 && t.zero != nil {
 		close(t.zero)
 		t.zero = nil
 	}
@@ -219,7 +223,8 @@ func (t *tally) done() {
 // wait waits until the count is zero.
 func (t *tally) wait() {
 	t.mu.Lock()
-	if t.n == 0 {
+	t.waited.Store(true) // before the look: who brings it to zero after that sees it
+	if t.n.Load() == 0 {
 		t.mu.Unlock()
 		return
 	}

@@ -250,7 +250,12 @@ func (s *Server) Connections() int {
 // stuck are those that don't.
 func (s *Server) wait(ctx context.Context) (stuck bool, err error) {
 	done := make(chan struct{})
-	go func() { s.crew.wait(); s.lines.wait(); close(done) }()
+	go func() {
+		defer close(done)
+		s.crew.wait() // and with it for admissions, which begin lines
+		s.lines.wait()
+		s.crew.wait() // for what the rooms had for a connection as it went
+	}()
 	select {
 	case <-done:
 		return false, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/holdfast-dev/holdfast"
@@ -94,6 +95,31 @@ func TestCrew(t *testing.T) {
 	defer s.crew.mu.Unlock()
 	if len(s.crew.idle) != 0 {
 		t.Errorf("%d goroutines are left", len(s.crew.idle))
+	}
+}
+
+// A connection whose reader is still at it when Shutdown waits no longer for
+// that may give a crew work at the very moment when the crew ends.
+func TestCrewGetsWorkAtItsEnd(t *testing.T) {
+	s := newBare(t)
+	var handled atomic.Int64
+	HandleRaw(s, "late", func(context.Context, *Conn, socketio.Args) (socketio.Args, error) {
+		handled.Add(1)
+		return socketio.Args{}, nil
+	})
+	identity := &holdfast.Identity{User: "u"}
+	c := bareConn(t, s, identity)
+	const rounds = 300
+	for range rounds {
+		var both sync.WaitGroup
+		both.Go(s.crew.wait)
+		l := &link{srv: s, proto: socketIO{}, conns: c.link.conns, identity: identity}
+		l.proto.receive(l, []byte(`2["late"]`), false)
+		both.Wait()
+	}
+	s.crew.wait()
+	if n := handled.Load(); n != rounds {
+		t.Errorf("%d events of %d were handled before the crew had ended", n, rounds)
 	}
 }
 
