@@ -128,18 +128,17 @@ func (l *link) due() {
 	}
 	switch f.stage {
 	case stageConnect:
-		idle := len(l.conns) == 0
-		l.mu.Unlock()
-		if idle {
-			l.tooLate()
-		}
+		l.tooLate()
 	case stageWarn:
 		l.mu.Unlock()
 		l.warn()
 	case stageExpire:
-		code := f.code
+		err := f.code.New()
+		conns, first := l.endLocked(err) // with the look, or a refresh could come between
 		l.mu.Unlock()
-		l.end(code.New())
+		if first {
+			l.close(conns, err)
+		}
 	default:
 		l.mu.Unlock()
 	}
@@ -198,7 +197,9 @@ func (l *link) replace(token string) (expiry, error) {
 		return expiry{}, holdfast.Errorf(holdfast.Forbidden, "The token belongs to another user")
 	}
 	l.mu.Unlock()
-	l.adopt(identity)
+	if !l.adopt(identity) {
+		return expiry{}, errGone()
+	}
 	// What was taken back while the token was verified did not see it here.
 	if err := l.srv.ledger.check(identity); err != nil {
 		if err.Code != holdfast.PermissionVersionStale {
@@ -225,13 +226,24 @@ func (c *Conn) left(room string, err *holdfast.Error) {
 	c.notify(notice{name: "room:left", room: room, err: err})
 }
 
-// tooLate ends a connection that did not ask to be admitted in time.
+// tooLate ends a connection that did not ask to be admitted in time. It is called
+// with mu held, and releases it.
 func (l *link) tooLate() {
-	if p, plain := l.proto.(plainWS); plain {
-		err := holdfast.Unauthenticated.New()
-		p.fail(l, nil, err)
-		l.end(err)
+	p, plain := l.proto.(plainWS)
+	err := holdfast.Errorf(holdfast.ProtocolError, "no CONNECT within %v", l.srv.cfg.ConnectTimeout)
+	if plain {
+		err = holdfast.Unauthenticated.New()
+	}
+	first := false
+	if len(l.conns) == 0 {
+		_, first = l.endLocked(err)
+	}
+	l.mu.Unlock()
+	if !first {
 		return
 	}
-	l.end(holdfast.Errorf(holdfast.ProtocolError, "no CONNECT within %v", l.srv.cfg.ConnectTimeout))
+	if plain {
+		p.fail(l, nil, err)
+	}
+	l.close(nil, err)
 }

@@ -170,33 +170,47 @@ func (l *link) finished() {
 // call has an effect.
 func (l *link) end(err *holdfast.Error) {
 	l.mu.Lock()
+	conns, first := l.endLocked(err)
+	l.mu.Unlock()
+	if first {
+		l.close(conns, err)
+	}
+}
+
+// endLocked lets nothing change any more; close is to follow where it is the
+// first to do so. mu is held.
+func (l *link) endLocked(err *holdfast.Error) (conns []*Conn, first bool) {
 	if l.ended {
-		l.mu.Unlock()
-		return
+		return nil, false
 	}
 	l.ended, l.why = true, err
-	conns := append([]*Conn(nil), l.conns...)
-	l.mu.Unlock()
+	return append([]*Conn(nil), l.conns...), true
+}
+
+// close is the rest of end.
+func (l *link) close(conns []*Conn, err *holdfast.Error) {
 	for _, c := range conns {
 		c.notify(notice{name: "auth:closing", err: err})
 	}
 	l.eio.Close(err)
 }
 
-// adopt makes identity that of all the link's namespaces.
-func (l *link) adopt(identity *holdfast.Identity) {
+// adopt makes identity that of all the link's namespaces; false if the link has
+// ended.
+func (l *link) adopt(identity *holdfast.Identity) bool {
 	l.swap.Lock()
 	defer l.swap.Unlock()
 	l.mu.Lock()
 	if l.ended {
 		l.mu.Unlock()
-		return
+		return false
 	}
 	l.identity = identity
 	l.life.follow(l, identity)
 	conns := append([]*Conn(nil), l.conns...)
 	l.mu.Unlock()
 	apply(conns, identity)
+	return true
 }
 
 // apply gives namespaces their identity; the link's swap is held.

@@ -37,6 +37,8 @@ func (o *overheard) Send(f *hub.Frame) bool {
 	return true
 }
 
+func (o *overheard) Close(*holdfast.Error) { o.add("close") }
+
 func (o *overheard) add(what string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -152,4 +154,60 @@ func TestStaleAfterTheRefresh(t *testing.T) {
 	if l.life.stage != stageWarn || l.life.code != holdfast.TokenExpired {
 		t.Errorf("stage %d and %s: the connection's time was cut short", l.life.stage, l.life.code)
 	}
+}
+
+// A refresh that is answered with success is in time: the connection does not end
+// for the credential that it has replaced.
+func TestRefreshAsTheCredentialEnds(t *testing.T) {
+	l, id := newOverheard(t)
+	good, late := 0, 0
+	for round := range 2000 {
+		l.mu.Lock()
+		l.identity, l.ended, l.why = id, false, nil
+		l.life.stage, l.life.deadline, l.life.at, l.life.code = stageExpire, time.Now(), time.Now(), holdfast.TokenExpired
+		l.mu.Unlock()
+		var both sync.WaitGroup
+		var err error
+		both.Go(l.due)
+		both.Go(func() { _, err = l.refresh("new") })
+		both.Wait()
+		l.mu.Lock()
+		ended := l.ended
+		l.mu.Unlock()
+		if err == nil && ended {
+			t.Fatalf("round %d: the connection was ended although the refresh was good", round)
+		}
+		if ended {
+			late++
+		} else {
+			good++
+		}
+	}
+	t.Logf("%d refreshes were in time, %d too late", good, late)
+}
+
+// A client that is let in at the last moment is not too late.
+func TestAdmittedAtTheLastMoment(t *testing.T) {
+	l, _ := newOverheard(t)
+	conns := l.conns
+	for round := range 2000 {
+		l.mu.Lock()
+		l.conns, l.ended, l.why = nil, false, nil
+		l.life.stage, l.life.at = stageConnect, time.Now()
+		l.mu.Unlock()
+		var both sync.WaitGroup
+		in := false
+		both.Go(l.due)
+		both.Go(func() { in = l.add(conns[0]) })
+		both.Wait()
+		l.mu.Lock()
+		ended := l.ended
+		l.mu.Unlock()
+		if in == ended {
+			t.Fatalf("round %d: let in %v, ended %v", round, in, ended)
+		}
+	}
+	l.mu.Lock()
+	l.conns = conns // which are told of the end
+	l.mu.Unlock()
 }
