@@ -46,9 +46,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Close ends both directions. The other end still reads what was written
 // before.
 func (c *Conn) Close() error {
-	first := c.out.closeWriter()
-	c.in.closeReader()
-	if !first {
+	c.in.closeReader() // first: the other end may answer the end of out
+	if first := c.out.closeWriter(); !first {
 		return c.opError("close", net.ErrClosed)
 	}
 	return nil

@@ -87,6 +87,22 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// What the other end writes because this one was closed is not read here.
+func TestNothingIsReadAfterClose(t *testing.T) {
+	for round := range 2000 {
+		a, b := Pipe(0)
+		go func() {
+			_, _ = b.Read(make([]byte, 1)) // EOF
+			_, _ = b.Write([]byte("late"))
+			b.Close()
+		}()
+		go a.Close()
+		if n, err := a.Read(make([]byte, 4)); n != 0 || !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("round %d: read %d, %v", round, n, err)
+		}
+	}
+}
+
 func TestCloseWrite(t *testing.T) {
 	a, b := Pipe(0)
 	_, _ = a.Write([]byte("last"))
