@@ -152,12 +152,16 @@ func (c *Conn) remove() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	s := c.ws // which it may have since the caller looked
 	var probe *socket
 	if c.poll != nil {
 		c.poll.end()
 		probe, c.poll.probe = c.poll.probe, nil
 	}
 	c.mu.Unlock()
+	if s != nil {
+		s.conn.Close()
+	}
 	if probe != nil {
 		probe.conn.Close()
 	}

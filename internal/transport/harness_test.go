@@ -48,6 +48,16 @@ type network struct {
 	fronted  bool // the server has a front before it
 }
 
+// patient makes times long that a test leaves to their defaults, where the clock
+// is real: who is slow to answer is on a busy machine.
+func (n network) patient(times ...*time.Duration) {
+	for _, d := range times {
+		if !n.fake {
+			*d = cmp.Or(*d, time.Hour)
+		}
+	}
+}
+
 func tcpNetwork(t testing.TB) network {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -152,11 +162,7 @@ func newRig(t testing.TB, n network, cfg EngineConfig, prepare ...func(*session)
 	if cfg.Open == nil {
 		cfg.Open = rg.note(prepare)
 	}
-	if !n.fake { // who is slow to ask is on a busy machine
-		cfg.PingInterval = cmp.Or(cfg.PingInterval, time.Hour)
-		cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, time.Hour)
-		cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, time.Hour)
-	}
+	n.patient(&cfg.PingInterval, &cfg.WriteTimeout, &cfg.CloseTimeout)
 	e := NewEngine(cfg)
 	rg.engine = e.host
 	rg.serve(e)
@@ -170,6 +176,7 @@ func newPlainRig(t testing.TB, n network, cfg PlainConfig, prepare ...func(*sess
 	if cfg.Open == nil {
 		cfg.Open = rg.note(prepare)
 	}
+	n.patient(&cfg.PingInterval, &cfg.WriteTimeout, &cfg.CloseTimeout)
 	p := NewPlain(cfg)
 	rg.engine = p.host
 	rg.serve(p)

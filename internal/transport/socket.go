@@ -46,10 +46,9 @@ func (c *Conn) readLoop(s *socket) {
 	case replaced:
 		return
 	}
-	s.conn.Close()
 	s.rd.r, s.rd.w = 0, 0
 	s.rd.idle()
-	c.remove()
+	c.remove() // which closes s
 	c.host.wg.Done()
 }
 

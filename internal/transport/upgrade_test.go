@@ -239,6 +239,31 @@ func TestCloseBetweenProbeAndUpgrade(t *testing.T) {
 	})
 }
 
+// Who fetches the end of a session, or finds that nobody does, removes it a moment
+// after he has looked: a WebSocket that has become the session's meanwhile does
+// not stay open.
+func TestUpgradeAsTheSessionIsRemoved(t *testing.T) {
+	onMemnet(t, func(t *testing.T, n network) {
+		rg := newRig(t, n, EngineConfig{})
+		sid := rg.open()
+		s := rg.opened()
+		c := rg.webSocket(websocketQuery + "&sid=" + sid)
+		c.text("2probe")
+		c.want("text 3probe")
+		s.conn.Close(holdfast.GoingAway.New())
+		c.text("5")
+		c.want("close 1001 GOING_AWAY") // it is switched
+		begun := time.Now()
+		s.conn.remove()
+		c.want("eof")
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("it stayed open for %v", took)
+		}
+		c.conn.Close()
+		s.end(t, holdfast.GoingAway, nil)
+	})
+}
+
 // A POST that is still being delivered when the upgrade packet comes was sent
 // before what follows that packet.
 func TestUpgradeWaitsForPost(t *testing.T) {
