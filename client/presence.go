@@ -287,11 +287,11 @@ func signalOf(args socketio.Args) *signalMeta {
 
 // typingLocked notes that somebody types. Only the beginning is told.
 func (s *Socket) typingLocked(r *room, d *delivery, user Present) *room {
-	if timer := r.typers[user.ID]; timer != nil {
-		timer.Reset(typingLasts)
-		return nil
-	}
-	if len(r.typers) >= maxTypers {
+	before := r.typers[user.ID]
+	switch {
+	case before != nil:
+		before.Stop() // and if it has fired, it finds another one
+	case len(r.typers) >= maxTypers:
 		return nil
 	}
 	if r.typers == nil {
@@ -309,6 +309,9 @@ func (s *Socket) typingLocked(r *room, d *delivery, user Present) *room {
 		s.inbox.pushNow(item{d: end, room: r, notice: true, size: itemCost})
 	})
 	r.typers[user.ID] = timer
+	if before != nil {
+		return nil
+	}
 	d.named, d.typing = typingEvent, &Typing{Room: r.name, User: user, Active: true}
 	return r
 }

@@ -173,6 +173,33 @@ func TestTyping(t *testing.T) {
 	})
 }
 
+// Who says that he types as the time of it ends, types for 5 s more.
+func TestTypingAsItEnds(t *testing.T) {
+	const rounds, round = 300, 20 * time.Second
+	j := &joinable{joined: func(p *peer, room string) {
+		for range rounds {
+			for _, then := range []time.Duration{typingLasts, round - typingLasts} {
+				p.send(`42["user_typing",{"room":%q,"user":{"id":"bob"}}]`, room)
+				p.sleep(then)
+			}
+		}
+	}}
+	rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
+		room := mustJoin(t, s, "a", JoinOptions{})
+		start := time.Now()
+		var ended atomic.Int32 // after 10 s
+		room.OnTyping(func(_ context.Context, v Typing) {
+			if !v.Active && time.Since(start).Truncate(time.Second)%round == 2*typingLasts {
+				ended.Add(1)
+			}
+		})
+		time.Sleep(rounds * round)
+		if n := ended.Load(); n != rounds {
+			t.Errorf("he typed on %d times of %d", n, rounds)
+		}
+	})
+}
+
 func TestSignals(t *testing.T) {
 	j := &joinable{joined: func(p *peer, room string) {
 		p.send(`42["cursor",{"x":1},{"room":%q,"from":"bob","key":"k"}]`, room)
