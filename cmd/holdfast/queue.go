@@ -133,32 +133,27 @@ func (c *emitCmd) queued(e *environment, data json.RawMessage) error {
 	defer func() { q.refused(e, own) }()
 	defer conn.close()
 	answer := c.publish(conn, data)
-	select {
-	case own = <-q.added:
-		err = conn.up(e, c.Timeout)
-	case a := <-answer:
-		if !errors.Is(a.err, client.ErrNoUser) {
-			return q.notKept(e, conn, a.err)
-		}
-		// Only the server can tell whose the event is.
-		if err = conn.up(e, c.Timeout); err != nil {
+	own, a, ok := q.taken(answer)
+	if !ok && !errors.Is(a.err, client.ErrNoUser) {
+		return q.notKept(e, conn, a.err)
+	}
+	err = conn.up(e, c.Timeout)
+	if !ok { // only the server can tell whose the event is
+		if err != nil {
 			return fmt.Errorf("%w; the event is not kept, since the token does not say whose it is", err)
 		}
 		answer = c.publish(conn, data)
-		select {
-		case own = <-q.added:
-		case a := <-answer:
+		if own, a, ok = q.taken(answer); !ok {
 			return q.notKept(e, conn, a.err)
 		}
 	}
-	var a published
 	if err == nil {
 		a, err = conn.await(e, q, c.Timeout, answer)
 	}
 	if err != nil {
 		q.ended.Store(true)
 		conn.close()
-		if a = <-answer; a.err != nil {
+		if a = <-answer; a.err != nil && !errors.Is(a.err, client.ErrElsewhere) {
 			return q.givenUp(e, err)
 		}
 	}
@@ -170,6 +165,23 @@ func (c *emitCmd) queued(e *environment, data json.RawMessage) error {
 		return conn.explain(e, a.err)
 	}
 	return printLine(e, a.at)
+}
+
+// taken waits until an event is in the queue, and returns its id; ok is false
+// where it never was, and a says why.
+func (k *kept) taken(answer chan published) (id string, a published, ok bool) {
+	select {
+	case id = <-k.added:
+		return id, a, true
+	case a = <-answer:
+	}
+	select {
+	case id = <-k.added: // and sent at once, by this program or another
+		answer <- a // for who waits for that
+		return id, published{}, true
+	default:
+		return "", a, false
+	}
 }
 
 // givenUp says of an event that it is kept, and why. That the server can't be

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/client/queue"
 )
 
@@ -75,5 +77,26 @@ func TestEmitNotKept(t *testing.T) {
 		if code != exitFailed || !strings.Contains(stderr.String(), want) || strings.Contains(stderr.String(), "reach") {
 			t.Errorf("exit code %d: %s", code, &stderr)
 		}
+	}
+}
+
+// An event that was sent as soon as it was in the queue was in the queue.
+func TestQueueAnswersAtOnce(t *testing.T) {
+	k := &kept{added: make(chan string, 1)}
+	for range 100 {
+		answer := make(chan published, 1)
+		k.added <- "id"
+		answer <- published{at: holdfast.Position{Epoch: "e", Offset: 7}}
+		if id, a, ok := k.taken(answer); id != "id" || !ok {
+			t.Fatalf("%q, %v, %v", id, a, ok)
+		}
+		if a := <-answer; a.at.Offset != 7 {
+			t.Fatalf("the answer is lost: %v", a)
+		}
+	}
+	answer := make(chan published, 1)
+	answer <- published{err: queue.ErrFull}
+	if _, a, ok := k.taken(answer); ok || !errors.Is(a.err, queue.ErrFull) {
+		t.Errorf("%v, %v", a, ok)
 	}
 }
