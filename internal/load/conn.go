@@ -299,7 +299,7 @@ func (e *engine) message(c *conn, text []byte) error {
 	switch text[0] {
 	case eioMessage:
 		if len(text) > 1 && text[1] == sioEvent && c.state == ready {
-			e.heard = e.now
+			e.heard = e.awake
 			e.work.event(c, text[1:])
 			return nil
 		}
@@ -367,7 +367,7 @@ func (e *engine) packet(c *conn, text []byte) error {
 		}
 	case sioAck:
 		if c.state == ready {
-			e.heard = e.now
+			e.heard = e.awake
 			e.work.ack(c, p)
 		}
 	}

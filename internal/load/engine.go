@@ -47,7 +47,7 @@ type engine struct {
 	faults Faults
 	// overdue counts what was not everywhere within the timeout.
 	overdue      uint64
-	heard        int64 // when an event or an ack came last
+	heard        int64 // the value of awake when an event or an ack came last
 	stillSending bool  // the server was, when nobody waited for it any longer
 	codes        map[string]uint64
 	rec          *recorder
@@ -55,6 +55,10 @@ type engine struct {
 
 	base time.Time
 	now  int64 // nanoseconds since base, as of the last wakeup
+	// awake is now without the time in which this process did not get to look at
+	// its connections. How long the server was silent is told by it: nobody
+	// knows what came in the time that it lacks.
+	awake int64
 
 	lastPass int64 // when connections were last looked at
 
@@ -126,9 +130,14 @@ func (e *engine) close() {
 }
 
 // clock reads the time.
-func (e *engine) clock() { e.now = int64(time.Since(e.base)) }
+func (e *engine) clock() {
+	now := int64(time.Since(e.base))
+	e.awake += min(now-e.now, int64(maxWait))
+	e.now = now
+}
 
-// maxWait bounds a wait, so that an interruption is soon seen.
+// maxWait bounds a wait, so that an interruption is soon seen. What takes longer
+// has held this process up.
 const maxWait = 100 * time.Millisecond
 
 // loop works until done, which may be nil, or the deadline.
@@ -227,13 +236,13 @@ func (e *engine) connectAll(rate float64) error {
 	e.rec.phase("connecting", 0)
 	e.clock()
 	e.dialFrom, e.dialRate = e.now, rate
-	last, since := -1, e.now
+	last, since := -1, e.awake
 	settled := func() bool {
 		if n := e.open + e.refused + e.ended; n != last {
-			last, since = n, e.now
+			last, since = n, e.awake
 		}
 		e.rec.done = float64(last) / float64(len(e.conns))
-		return last == len(e.conns) || e.now-since > int64(e.cfg.Timeout)+e.dialGap()
+		return last == len(e.conns) || e.awake-since > int64(e.cfg.Timeout)+e.dialGap()
 	}
 	if err := e.loop(forever, settled); err != nil {
 		return err

@@ -18,7 +18,7 @@ func small(scenario Scenario, to Target) Config {
 		Scenario: scenario, Target: to, PID: -1,
 		Settings: Settings{
 			Connections: 4, Rooms: 2, Members: 3, Publishers: 1, Window: 4, Messages: 40, Rate: 500, Concurrency: 8,
-			Warmup: -1, Duration: 30 * time.Second, Settle: time.Millisecond, Timeout: 20 * time.Second, Seed: 1,
+			Warmup: -1, Duration: 5 * time.Minute, Settle: time.Millisecond, Timeout: time.Minute, Seed: 1,
 		},
 	}
 }
@@ -51,7 +51,7 @@ func TestFaultsInRooms(t *testing.T) {
 	}{
 		"none": {server: &faulty{}},
 		"lost": {
-			server: &faulty{deliver: at(3, func(string) []string { return nil })}, timeout: 300 * time.Millisecond,
+			server: &faulty{deliver: at(3, func(string) []string { return nil })}, timeout: time.Second,
 			want: Faults{Lost: 2}, says: "never got messages 3 to 3 of publisher 0",
 		},
 		"the last ones lost": {
@@ -61,7 +61,7 @@ func TestFaultsInRooms(t *testing.T) {
 				}
 				return []string{p}
 			}},
-			timeout: 300 * time.Millisecond, want: Faults{Lost: 4}, says: "never got the last",
+			timeout: time.Second, want: Faults{Lost: 4}, says: "never got the last",
 		},
 		"doubled": {
 			server: &faulty{deliver: at(3, func(p string) []string { return []string{p, p} })},
@@ -150,6 +150,9 @@ func TestFaultsInRooms(t *testing.T) {
 		"events of its own":   {server: &faulty{ping: `42["auth:session",{"user":{"id":"x"}}]`}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if c.timeout > 0 {
+				t.Parallel() // it waits
+			}
 			cfg := small(Rooms, c.server.start(t))
 			if c.timeout > 0 {
 				cfg.Timeout = c.timeout
@@ -208,7 +211,7 @@ func TestFaultsOfEcho(t *testing.T) {
 		"none":    {},
 		"doubled": {echo: change(func(p string) []string { return []string{p, p} }), want: Faults{Duplicated: 1}, says: "again"},
 		"lost": {
-			echo: change(func(string) []string { return nil }), timeout: 300 * time.Millisecond,
+			echo: change(func(string) []string { return nil }), timeout: time.Second,
 			want: Faults{Lost: 1}, says: "no ack within",
 		},
 		"changed": {
@@ -309,7 +312,7 @@ func TestDisconnected(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	cfg := small(Fanout, (&faulty{admit: server.admit}).start(t))
-	cfg.Timeout = time.Second
+	cfg.Timeout = 2 * time.Second
 	if r, err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "have joined") || !strings.Contains(err.Error(), "SLOW_CONSUMER") {
 		t.Errorf("%+v, %v", r, err)
 	}

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// whenOverdue calls release once a message is overdue, and not before.
+// whenOverdue calls release once a message is overdue, and not before. Progress
+// comes once a second, and two timeouts go by until the run waits no longer.
 func whenOverdue(cfg *Config, release func()) {
-	cfg.Timeout = 300 * time.Millisecond
+	cfg.Timeout, cfg.Duration = 2*time.Second, 100*time.Second
 	cfg.Progress = func(p Progress) {
 		if p.Overdue > 0 {
 			release()

@@ -163,11 +163,12 @@ func (e *engine) runRooms() (*Result, error) {
 		return nil, err
 	}
 	e.rec.phase("joining", 0)
+	late := e.awake + int64(e.cfg.Timeout)
 	joined := func() bool {
 		e.rec.done = float64(w.joined) / float64(len(e.conns))
-		return w.joined == len(e.conns)
+		return w.joined == len(e.conns) || e.awake >= late
 	}
-	if err := e.loop(e.now+int64(e.cfg.Timeout), joined); err != nil {
+	if err := e.loop(forever, joined); err != nil {
 		return nil, err
 	}
 	if e.faults.Refused > 0 {
@@ -245,7 +246,7 @@ func (e *engine) measure(limit func(), done func() bool, unfinished func()) erro
 	}
 	e.rec.phase("measuring", e.cfg.Duration)
 	e.rec.start()
-	e.heard = e.now
+	e.heard = e.awake
 	defer e.rec.finish()
 	defer unfinished()
 	if e.cfg.Messages > 0 {
@@ -259,7 +260,7 @@ func (e *engine) hopeless() bool { return e.open == 0 && e.pending == 0 }
 
 // quiet reports whether nothing has come for as long as a message may take: what
 // is missing then will not come.
-func (e *engine) quiet() bool { return e.now-e.heard > int64(e.cfg.Timeout) }
+func (e *engine) quiet() bool { return e.awake-e.heard > int64(e.cfg.Timeout) }
 
 // patience is how many timeouts a server may go on sending what it owes.
 const patience = 10
@@ -268,8 +269,9 @@ const patience = 10
 func (e *engine) drain(idle func() bool) error {
 	e.rec.phase("waiting for the last messages", 0)
 	e.clock()
-	e.heard = e.now
-	err := e.loop(e.now+patience*int64(e.cfg.Timeout), func() bool { return idle() || e.hopeless() || e.quiet() })
+	e.heard = e.awake
+	late := e.awake + patience*int64(e.cfg.Timeout)
+	err := e.loop(forever, func() bool { return idle() || e.hopeless() || e.quiet() || e.awake >= late })
 	e.stillSending = err == nil && !idle() && !e.hopeless() && !e.quiet()
 	return err
 }

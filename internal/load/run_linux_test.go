@@ -143,7 +143,7 @@ func TestSoakFaults(t *testing.T) {
 	}}
 	cfg := small(Soak, server.start(t))
 	cfg.Rooms, cfg.Members, cfg.Publishers = 1, 4, 1
-	cfg.Rate, cfg.Cuts, cfg.Messages, cfg.Timeout = 400, 20, 800, time.Second
+	cfg.Rate, cfg.Cuts, cfg.Messages, cfg.Timeout = 400, 20, 800, 2*time.Second
 	r, err := Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestStops(t *testing.T) {
 	for _, scenario := range Scenarios() {
 		ctx, cancel := context.WithCancel(t.Context())
 		cfg := small(scenario, to)
-		cfg.Token, cfg.Messages, cfg.Duration, cfg.Settle = user, 0, 20*time.Second, 20*time.Second
+		cfg.Token, cfg.Messages, cfg.Duration, cfg.Settle = user, 0, time.Minute, time.Minute
 		cfg.Progress = func(p Progress) {
 			if p.Phase == "measuring" && p.Point.Count > 0 || p.Phase == "resting" {
 				cancel()
@@ -214,6 +214,25 @@ func TestSameSeed(t *testing.T) {
 	}
 	if !same(a, b) || same(a, c) {
 		t.Errorf("%v, %v, %v", a, b, c)
+	}
+}
+
+// A time in which the generator itself was held up says nothing of the server.
+func TestOwnPauseIsNoSilence(t *testing.T) {
+	e, _ := roomEngine(t, 1)
+	e.base = e.base.Add(-time.Minute)
+	for range 2 {
+		e.clock()
+	}
+	if e.quiet() || e.now < int64(time.Minute) {
+		t.Errorf("after a pause of a minute the server was silent for %v", time.Duration(e.awake-e.heard))
+	}
+	for range 2 * e.cfg.Timeout / maxWait {
+		e.base = e.base.Add(-maxWait)
+		e.clock()
+	}
+	if !e.quiet() {
+		t.Error("it is never silent")
 	}
 }
 
