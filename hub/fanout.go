@@ -153,6 +153,9 @@ func (r *room) fanOut(ev *holdfast.Event) {
 		}
 	}
 	r.sent = r.pos.Offset
+	if len(r.joining) > 0 {
+		r.unpark()
+	}
 	if len(r.leaving) > 0 {
 		r.forgetLeaving()
 	}
@@ -263,6 +266,7 @@ func (r *room) apply(history History, since holdfast.Position, last bool) bool {
 	}
 	if now.Offset > r.pos.Offset {
 		r.pos.Offset, r.sent = now.Offset, now.Offset
+		r.unpark()
 	}
 	if r.behind() {
 		if !last {

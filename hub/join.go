@@ -240,12 +240,15 @@ func (s *Session) carry(ctx context.Context, m *member, o JoinOptions, announce 
 			announced, replay = true, true
 		}
 		for {
-			events, done, ok := r.take(m, served)
+			events, notes, done, ok := r.take(m, served)
 			if !ok {
 				break
 			}
 			if done {
 				return nil
+			}
+			for i := range notes {
+				s.sendNote(&notes[i])
 			}
 			for _, ev := range events {
 				if ev.Position.Offset > served.Offset {

@@ -192,44 +192,62 @@ func (r *room) begin(m *member) holdfast.Position {
 // take returns what was buffered since the last call, and whether the member
 // is done: live from now on, having been served everything up to served. ok is
 // false if the buffer is not whole; begin anew then.
-func (r *room) take(m *member, served holdfast.Position) (events []*holdfast.Event, done, ok bool) {
+func (r *room) take(m *member, served holdfast.Position) (events []*holdfast.Event, notes []note, done, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := m.buffer
 	switch {
 	case b.over || served.Epoch != r.pos.Epoch:
-		return nil, false, false
-	case len(b.events) > 0:
+		return nil, nil, false, false
+	case len(b.events)+len(m.notes) > 0:
 		events, b.events, b.bytes = b.events, nil, 0
-		return events, false, true
+		notes, m.notes = m.notes, nil
+		return events, notes, false, true
 	}
 	m.served = served.Offset
 	m.buffer = nil
 	if served.Offset > r.pos.Offset {
 		m.parked = true // history was ahead of us: events up to served are still to come here
-		return nil, true, true
+		return nil, nil, true, true
 	}
 	r.unjoin(m)
 	r.add(m)
-	return nil, true, true
+	return nil, nil, true, true
+}
+
+// unpark makes those live for whom all events have come that they were served by
+// history. mu is held by who fans out, and does not just then.
+func (r *room) unpark() {
+	for _, m := range slices.Clone(r.joining) {
+		if m.parked && m.served <= r.pos.Offset {
+			r.unjoin(m)
+			r.add(m)
+		}
+	}
 }
 
 // add makes a member live. mu is held.
 func (r *room) add(m *member) {
-	i := slices.IndexFunc(r.groups, func(g *group) bool { return g.encoder == m.session.encoder })
-	if i < 0 {
-		i = len(r.groups)
-		r.groups = append(r.groups, &group{encoder: m.session.encoder, id: r.hub.groups.Add(1)})
-	}
-	g := r.groups[i]
+	g := r.groupOf(m)
 	m.group, m.index = g, int32(len(g.live))
 	g.live = append(g.live, receiver{sink: m.session.sink, member: m})
 	r.queue(m)
 }
 
+// groupOf returns the group that a member is in when it is live, made if need be.
+// mu is held.
+func (r *room) groupOf(m *member) *group {
+	i := slices.IndexFunc(r.groups, func(g *group) bool { return g.encoder == m.session.encoder })
+	if i < 0 {
+		i = len(r.groups)
+		r.groups = append(r.groups, &group{encoder: m.session.encoder, id: r.hub.groups.Add(1)})
+	}
+	return r.groups[i]
+}
+
 // unjoin takes a member off the joining ones. mu is held.
 func (r *room) unjoin(m *member) {
-	m.buffer, m.parked = nil, false
+	m.buffer, m.notes, m.parked = nil, nil, false
 	if i := slices.Index(r.joining, m); i >= 0 {
 		r.joining = slices.Delete(r.joining, i, i+1)
 	}

@@ -277,6 +277,7 @@ func (r *room) send(m *member, notices ...Notice) {
 // tellAll sends a notice to the live members who are to have it, encoded once a
 // group. mu is held, and released while it sends.
 func (r *room) tellAll(n *note) {
+	waiting := r.tellJoining(n)
 	if len(r.groups) == 0 {
 		return
 	}
@@ -291,6 +292,9 @@ func (r *room) tellAll(n *note) {
 			g.tell(encoder, n)
 		}
 	}
+	for _, w := range waiting {
+		w.member.session.sendNote(&w.note)
+	}
 	r.mu.Lock()
 	r.fanning = false
 	for _, g := range groups {
@@ -299,6 +303,37 @@ func (r *room) tellAll(n *note) {
 	if len(r.leaving) > 0 {
 		r.forgetLeaving()
 	}
+}
+
+// addressed is a note for one member.
+type addressed struct {
+	member *member
+	note   note
+}
+
+// tellJoining sees to it that typing and signals reach those who have the answer
+// to their joins, and are not live yet: while a join still has to send what is
+// ahead of them, it gets them too; the others are returned. mu is held.
+func (r *room) tellJoining(n *note) (waiting []addressed) {
+	if n.Kind != NoticeTyping && n.Kind != NoticeSignal {
+		return nil // of presence a member is told once it is live, by show
+	}
+	for _, m := range r.joining {
+		if !m.entered || !m.wants(n) {
+			continue
+		}
+		own := *n
+		own.key = r.groupOf(m).keyOf(n)
+		switch {
+		case m.parked:
+			waiting = append(waiting, addressed{m, own})
+		case len(m.notes) >= maxNotes:
+			m.notes = append(m.notes[1:], own)
+		default:
+			m.notes = append(m.notes, own)
+		}
+	}
+	return waiting
 }
 
 // tell sends a notice to those of the group's snapshot who are to have it.
@@ -310,16 +345,40 @@ func (g *group) tell(encoder NoticeEncoder, n *note) {
 			continue
 		}
 		if frame == nil {
-			if frame = encoder.EncodeNotice(&n.Notice); frame == nil {
+			if frame = noteFrame(encoder, &n.Notice, g.keyOf(n)); frame == nil {
 				return
-			}
-			if n.key != "" {
-				// A connection's namespaces share a queue, in which each has
-				// frames of its own.
-				frame.Overflow, frame.Key = OverflowLatest, "\x01"+strconv.FormatUint(g.id, 36)+"\x00"+n.key
 			}
 		}
 		to.sink.Send(frame)
+	}
+}
+
+// keyOf is the key of a note's frames for the group; "" if none may be dropped. A
+// connection's namespaces share a queue, in which each has frames of its own.
+func (g *group) keyOf(n *note) string {
+	if n.key == "" {
+		return ""
+	}
+	return "\x01" + strconv.FormatUint(g.id, 36) + "\x00" + n.key
+}
+
+// noteFrame encodes a notice, of whose frames with that key the latest counts.
+func noteFrame(encoder NoticeEncoder, n *Notice, key string) *Frame {
+	frame := encoder.EncodeNotice(n)
+	if frame != nil && key != "" {
+		frame.Overflow, frame.Key = OverflowLatest, key
+	}
+	return frame
+}
+
+// sendNote sends a note whose key is that of the session's frames.
+func (s *Session) sendNote(n *note) {
+	encoder, ok := s.encoder.(NoticeEncoder)
+	if !ok {
+		return
+	}
+	if frame := noteFrame(encoder, &n.Notice, n.key); frame != nil {
+		s.sink.Send(frame)
 	}
 }
 

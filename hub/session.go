@@ -47,6 +47,7 @@ type member struct {
 	queued  bool   // in talk.views for that
 	group   *group // nil unless live in it
 	buffer  *joinBuffer
+	notes   []note        // said since the answer to its join, to be sent by that; at most maxNotes
 	answer  *[]Member     // while watched: what the answer to its join showed, if it did
 	index   int32         // in group.live
 	sees    atomic.Uint32 // a sight; read without the lock by who fans out

@@ -67,6 +67,70 @@ func TestTyping(t *testing.T) {
 	})
 }
 
+// Who has the answer to his join is in the room: what is said there from then on
+// reaches him, after the answer, and after what his join has still to send.
+func TestSignalRightAfterTheAnswer(t *testing.T) {
+	inRoom(t, func(t *testing.T, h *Hub, ann tab) {
+		bob := newTab(t, h, "bob", verbs("bob", "join"))
+		ready := func(j Joined) {
+			bob.ready("bob")(j)
+			for n := range maxNotes + 1 {
+				if err := ann.Typing(t.Context(), "r"); err != nil {
+					t.Error(err)
+				}
+				if n == 0 {
+					bob.wants(t, "") // not before the answer is there
+				}
+			}
+		}
+		if _, err := bob.Join(t.Context(), "r", JoinOptions{}, ready); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(bob.told(), "typing r ann A"); got != maxNotes {
+			t.Errorf("%d times, want as many as may wait", got)
+		}
+		if err := ann.Typing(t.Context(), "r"); err != nil {
+			t.Fatal(err)
+		}
+		bob.wants(t, "typing r ann A")
+	})
+}
+
+// A join that history has served ahead of the live events is over when they have
+// come, and not only with the next one: until then all is quiet there.
+func TestSignalAfterLateEvents(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, h *Hub, b *hookBroker) {
+		first := publish(t, h, "r", "1")[0]
+		ann := newTab(t, h, "ann", verbs("ann", "join", "publish", "presence"))
+		ann.join(t, "r", JoinOptions{})
+		var late []func()
+		b.deliver = func(r Receiver, ev *holdfast.Event, prev uint64) {
+			late = append(late, func() { r.Deliver(ev, prev) })
+		}
+		publish(t, h, "r", "2", "3")
+		bob := newTab(t, h, "bob", verbs("bob", "join", "presence"))
+		bob.join(t, "r", JoinOptions{Since: &holdfast.Position{Epoch: first.Epoch}})
+		typing := func() {
+			if err := ann.Typing(t.Context(), "r"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		typing() // while he waits for them
+		bob.wants(t, "typing r ann A")
+		for _, deliver := range late {
+			deliver()
+		}
+		if r := h.rooms["r"]; len(r.joining) > 0 {
+			t.Error("he waits for more")
+		}
+		typing()
+		bob.wants(t, "typing r ann A")
+		cid := newTab(t, h, "cid", verbs("cid", "join", "presence"))
+		cid.join(t, "r", JoinOptions{})
+		bob.wants(t, "join r cid C 3")
+	})
+}
+
 func TestSignalRefused(t *testing.T) {
 	inRoom(t, func(t *testing.T, h *Hub, ann tab) {
 		mute := newTab(t, h, "mute", verbs("bob", "join", "presence"))
