@@ -178,7 +178,8 @@ func TestSlowConsumerOnPlain(t *testing.T) {
 		for ; strings.HasPrefix(f, "text x"); f = c.next() {
 			got++
 		}
-		if f != "close 4009 SLOW_CONSUMER" || got >= sent {
+		// What a socket takes may be written before the queue is dropped, not what it does not take.
+		if f != "close 4009 SLOW_CONSUMER" || got > sent || n.fake && got == sent {
 			t.Errorf("got %d of %d messages, then %q", got, sent, f)
 		}
 		c.write(closeFrame(1000, ""))
