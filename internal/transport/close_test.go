@@ -191,7 +191,7 @@ func TestSlowConsumerOnWebSocket(t *testing.T) {
 		if f != "close 4009 SLOW_CONSUMER" {
 			t.Errorf("got %q", f)
 		}
-		if got >= sent {
+		if got > sent || n.fake && got == sent { // TCP may take it all before the queue is dropped
 			t.Error("the queue was flushed")
 		}
 		c.write(closeFrame(1000, ""))
