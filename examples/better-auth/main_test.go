@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -76,13 +78,14 @@ func TestReadme(t *testing.T) {
 // The exchange follows Better Auth's word about a session; where it gives
 // none, the answer is 503 and never 401.
 func TestExchange(t *testing.T) {
-	app, realtime := start(t, config{tokens: "exchange", timeout: time.Second})
+	app, realtime := start(t, config{tokens: "exchange", timeout: patience})
+	hasty := beside(t, app, config{tokens: "exchange", timeout: 100 * time.Millisecond}, listen(t))
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	user := &http.Client{Jar: jar, Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	post := func(client *http.Client, url, body string, headers ...string) (int, http.Header, map[string]any) {
+	post := func(client *http.Client, url, body string, headers ...string) (status int, header http.Header, fields map[string]any) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 		if err != nil {
@@ -97,20 +100,20 @@ func TestExchange(t *testing.T) {
 		}
 		resp, err := client.Do(r)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			return 0, nil, nil
 		}
 		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
-		var fields map[string]any
 		_ = json.Unmarshal(text, &fields) // nil where it is no object
 		return resp.StatusCode, resp.Header, fields
 	}
-	exchange := func(want int, headers ...string) map[string]any {
+	exchangeAt := func(base string, want int, headers ...string) map[string]any {
 		t.Helper()
-		status, header, body := post(user, realtime+"/api/realtime/token", "", headers...)
+		status, header, body := post(user, base+"/api/realtime/token", "", headers...)
 		if status != want {
 			t.Fatalf("%d %v, want %d", status, body, want)
 		}
@@ -121,6 +124,10 @@ func TestExchange(t *testing.T) {
 			t.Errorf("Retry-After: %q with %d", header.Get("Retry-After"), status)
 		}
 		return body
+	}
+	exchange := func(want int, headers ...string) map[string]any {
+		t.Helper()
+		return exchangeAt(realtime, want, headers...)
 	}
 	ok := func(path, body string) {
 		t.Helper()
@@ -150,7 +157,7 @@ func TestExchange(t *testing.T) {
 
 	// Silent, then back: the session is as good as before.
 	app.signal(syscall.SIGSTOP)
-	if body := exchange(http.StatusServiceUnavailable); body["code"] != "GOING_AWAY" {
+	if body := exchangeAt(hasty, http.StatusServiceUnavailable); body["code"] != "GOING_AWAY" {
 		t.Errorf("%v", body)
 	}
 	app.signal(syscall.SIGCONT)
@@ -158,20 +165,28 @@ func TestExchange(t *testing.T) {
 
 	// Better Auth limits its rates by the address that we tell it: 429 there
 	// is 503 here.
-	limited := false
-	for range 150 {
-		status, header, body := post(user, realtime+"/api/realtime/token", "")
-		if limited = status == http.StatusServiceUnavailable; limited {
-			if wait, err := strconv.Atoi(header.Get("Retry-After")); err != nil || wait < 1 || wait > 10 {
-				t.Errorf("Retry-After: %q", header.Get("Retry-After"))
+	var limited atomic.Bool
+	var askers sync.WaitGroup
+	for range 8 { // or a busy machine would not make 100 in 10 s
+		askers.Go(func() {
+			for end := time.Now().Add(patience); !limited.Load() && time.Now().Before(end); {
+				status, header, body := post(user, realtime+"/api/realtime/token", "")
+				switch status {
+				case http.StatusOK:
+				case http.StatusServiceUnavailable:
+					limited.Store(true)
+					if wait, err := strconv.Atoi(header.Get("Retry-After")); err != nil || wait < 1 || wait > 10 {
+						t.Errorf("Retry-After: %q", header.Get("Retry-After"))
+					}
+				default:
+					t.Errorf("%d %v", status, body)
+					return
+				}
 			}
-			break
-		}
-		if status != http.StatusOK {
-			t.Fatalf("%d %v", status, body)
-		}
+		})
 	}
-	if !limited {
+	askers.Wait()
+	if !limited.Load() {
 		t.Error("no rate limit was met")
 	}
 
@@ -193,12 +208,23 @@ type nodeApp struct {
 func start(t *testing.T, cfg config) (*nodeApp, string) {
 	t.Helper()
 	requirePackages(t)
+	listener := listen(t)
+	app := startNode(t, "http://"+listener.Addr().String())
+	return app, beside(t, app, cfg, listener)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	realtime := "http://" + listener.Addr().String()
-	app := startNode(t, realtime)
+	return listener
+}
+
+// beside starts our server beside the other one, and returns its address.
+func beside(t *testing.T, app *nodeApp, cfg config, listener net.Listener) string {
+	t.Helper()
 	cfg.appURL, cfg.apiKey = app.url, []byte(testKey)
 	cfg.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -210,7 +236,7 @@ func start(t *testing.T, cfg config) (*nodeApp, string) {
 			t.Error(err)
 		}
 	})
-	return app, realtime
+	return "http://" + listener.Addr().String()
 }
 
 // requirePackages fails a test that can't run, and says what to do.
