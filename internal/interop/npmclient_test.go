@@ -42,7 +42,7 @@ func runNPMClient(t *testing.T, scenario, transports string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "npmclient.mjs", scenario, transports)
 	cmd.Stdin = bytes.NewReader(input)

@@ -46,7 +46,7 @@ func runSeedClient(t *testing.T, s *seedServer, scenario string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "seedclient.mjs", scenario)
 	cmd.Stdin = bytes.NewReader(input)
