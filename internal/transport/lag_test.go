@@ -61,8 +61,8 @@ func TestLags(t *testing.T) {
 		t.Error("it lags with nothing to write")
 	}
 
-	fill(limit / 4) // more than a socket takes
-	until(func() bool {
+	until(func() bool { // how much a socket takes is the system's to say
+		fill(limit / 4)
 		s.conn.mu.Lock()
 		defer s.conn.mu.Unlock()
 		return s.conn.writeBy != 0
