@@ -108,8 +108,8 @@ test("cookies: a session that another device ends is signed out at once", async 
   expect(await page.evaluate(() => told.filter((t) => t.name === "sign-out").map((t) => [t.source, t.code]))).toEqual([
     ["self", "SESSION_REVOKED"],
   ]);
-  expect(await page.evaluate(() => [got, client.socket.state.final, client.auth!.isAuthenticated()])).toEqual([
-    ["SESSION_REVOKED"], true, false,
-  ]);
+  await expect
+    .poll(() => page.evaluate(() => [got, client.socket.state.final, client.auth!.isAuthenticated()]))
+    .toEqual([["SESSION_REVOKED"], true, false]);
   expect(await device.evaluate(() => client.http.get("/app/me"))).toHaveProperty("user");
 });

@@ -98,7 +98,7 @@ for (const [how, without] of [["with Web Locks", nothing], ["with a lease, as th
         await w.stage.do("hold");
         await add(two, "second", "third");
         // It is sent, and its ack does not come: the first tab waits for it, and holds the lane.
-        await expect.poll(() => added(before), { timeout: 20_000 }).toEqual(["first", "second"]);
+        await expect.poll(() => added(before)).toEqual(["first", "second"]);
         expect(await waiting(two)).toEqual(["second", "third"]);
         if (end === "closed") await one.close();
         else {

@@ -46,6 +46,9 @@ export interface World {
 
 export const arguments_ = ["--no-sandbox", "--disable-dev-shm-usage"];
 
+/** How long something in a page may take on a machine that is slow and busy, in milliseconds. */
+export const patience = 60_000;
+
 async function openStage(lifetime: string): Promise<Stage> {
   const child = spawn(inject("stage"), ["-pages", inject("pages"), "-lifetime", lifetime], {
     stdio: ["pipe", "pipe", "inherit"],
@@ -95,6 +98,7 @@ export function world(lifetime = "10m"): World {
   });
   const adopt = (context: BrowserContext) => {
     profiles.push(context);
+    context.setDefaultTimeout(patience);
     context.on("weberror", (e) => thrown.push(e.error()));
     return context;
   };
@@ -123,7 +127,7 @@ export async function tab(profile: BrowserContext, origin: string, name = ""): P
 
 /** Waits until something is so in a page. */
 export async function until<A>(page: Page, is: (arg: A) => unknown, arg?: A): Promise<void> {
-  await page.waitForFunction(is as any, arg as any, { polling: 20, timeout: 30_000 });
+  await page.waitForFunction(is as any, arg as any, { polling: 20, timeout: patience });
 }
 
 /** Signs in at the server that misbehaves. */

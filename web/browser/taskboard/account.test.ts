@@ -2,7 +2,7 @@
 import type { BrowserContext, Page } from "playwright-core";
 import { afterEach, expect, test } from "vitest";
 import { accessible } from "./axe.js";
-import { choose, press, reach, totp, type } from "./keys.js";
+import { choose, focused, press, reach, totp, type } from "./keys.js";
 import { password, stage } from "./stage.js";
 
 const board = stage();
@@ -43,7 +43,7 @@ test("one signs up, and in; what is wrong is said, and where", async () => {
   await heading(page, "Make an account").waitFor();
   await accessible(page, "sign-up");
   await press(button(page, "Make the account"));
-  expect(await field(page, "Name").getAttribute("aria-invalid")).toBe("true");
+  await expect.poll(() => field(page, "Name").getAttribute("aria-invalid")).toBe("true");
   await reach(field(page, "Name")); // it is there already
   await accessible(page, "sign-up, not filled in");
   await type(field(page, "Name"), "Grace");
@@ -64,6 +64,7 @@ test("one signs up, and in; what is wrong is said, and where", async () => {
   await type(field(page, "Name"), "Grace");
   await signIn(page, "grace@example.com");
   await press(button(page, "Sign in instead"));
+  await heading(page, "Sign in").waitFor();
   expect(await field(page, "E-mail").inputValue()).toBe("grace@example.com");
   await press(page.locator("form").getByRole("button", { name: "Sign in", exact: true }));
   await inside(page);
@@ -92,14 +93,15 @@ test("a second step: set up, asked for at the next sign-in, by code and by recov
   await press(button(page, "Download"));
   expect((await saved).suggestedFilename()).toBe("taskboard-recovery-codes.txt");
   await press(button(page, "I have kept them"));
-  expect(await page.getByText(recovery[0]!).count()).toBe(0);
   await button(page, "Switch it off").waitFor();
+  expect(await page.getByText(recovery[0]!).count()).toBe(0);
 
   await choose(page, "Sign out");
   await signIn(page, email);
   await heading(page, "One more step").waitFor();
   await accessible(page, "second step");
-  await page.keyboard.type("000000"); // the field has the focus, and six digits are all of it
+  await focused(field(page, "Code"));
+  await page.keyboard.type("000000"); // six digits are all of it
   await page.getByText("This code is wrong").waitFor();
   await type(field(page, "Code"), totp(secret, 1)); // each is good once
   await inside(page);
@@ -201,13 +203,13 @@ test("a session that is ended on another device: its page is the sign-in page at
   const page = await ada.open("#/devices");
   const sessions = page.getByRole("list", { name: "Sessions" }).getByRole("listitem");
   await expect.poll(() => sessions.count()).toBe(3);
-  expect(await sessions.filter({ hasText: "This device" }).count()).toBe(1);
+  await expect.poll(() => sessions.filter({ hasText: "This device" }).count()).toBe(1);
   await accessible(page, "devices");
   const used = (await phone.call("GET", "/api/auth/sessions")).sessions;
   expect(used.filter((s: { current: boolean }) => s.current).length).toBe(1);
   await press(button(page, "End all others"));
   await there.getByText("This session was ended from another device.").waitFor();
-  expect(open()).toBe(0);
+  await expect.poll(open).toBe(0);
   await accessible(there, "sign-in, after the session was ended");
   await page.getByText("You are signed in nowhere else.").or(page.getByText("2 sessions are ended.")).waitFor();
   await expect.poll(() => sessions.count()).toBe(1);
@@ -270,17 +272,20 @@ test("an idle page locks in all tabs, without a connection, over a reload; the p
   await other.reload();
   await heading(other, "Locked").waitFor();
 
-  await page.keyboard.type("no idea"); // the field has the focus
+  const unlock = page.locator(".lock").getByLabel("Password", { exact: true });
+  await focused(unlock);
+  await page.keyboard.type("no idea");
   await page.keyboard.press("Enter");
   await page.getByText("This is not your password.").waitFor();
-  await type(page.locator(".lock").getByLabel("Password", { exact: true }), password);
+  await type(unlock, password);
   await page.keyboard.press("Enter");
+  await unlock.waitFor({ state: "detached" });
   await heading(other, "Locked").waitFor({ state: "detached" });
   for (const count of open) await expect.poll(count).toBe(1);
   // What was typed is there, the card can be written on, and the board is live.
   expect(await field(page, "Text").inputValue()).toBe("half a thought");
   expect(await page.getByText("has changed this card meanwhile").count()).toBe(0);
-  await reach(field(page, "Text"));
+  await focused(field(page, "Text")); // as before
   await page.keyboard.press("End");
   await page.keyboard.type(", and the rest");
   await page.keyboard.press("Escape");
@@ -303,11 +308,12 @@ test("the theme is kept, holds before the page's program runs, and other tabs fo
   await accessible(page, "the user's menu");
   const dark = page.getByRole("menuitemradio", { name: "Dark" });
   await page.keyboard.press("d");
+  await focused(dark);
   await page.keyboard.press("Enter");
-  expect(await dark.getAttribute("aria-checked")).toBe("true");
+  await expect.poll(() => dark.getAttribute("aria-checked")).toBe("true");
   await page.keyboard.press("Escape");
-  expect(await page.getByRole("menu").count()).toBe(0);
-  await reach(page.getByRole("button", { name: /^Account of/ })); // where the focus is again
+  await page.getByRole("menu").waitFor({ state: "detached" });
+  await focused(page.getByRole("button", { name: /^Account of/ }));
   await expect.poll(() => scheme(other)).toBe("dark");
   await page.route("**/app.js", (route) => route.abort());
   await page.reload();

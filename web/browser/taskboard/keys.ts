@@ -1,6 +1,7 @@
 // A page used by its keyboard alone.
 import { createHmac } from "node:crypto";
 import type { Locator, Page } from "playwright-core";
+import { expect } from "vitest";
 
 /** Goes on by Tab until something has the focus. Throws where the keyboard does not get there. */
 export async function reach(target: Locator): Promise<void> {
@@ -13,9 +14,14 @@ export async function reach(target: Locator): Promise<void> {
   throw new Error(`Tab does not reach ${target}`);
 }
 
-/** Presses a button or follows a link. */
+/** Waits until something has the focus. */
+export const focused = (target: Locator) =>
+  expect.poll(() => target.evaluateAll((found) => found.length === 1 && found[0] === document.activeElement)).toBe(true);
+
+/** Presses a button or follows a link. A button that works does nothing, so that it is waited for. */
 export async function press(target: Locator): Promise<void> {
   await reach(target);
+  await expect.poll(() => target.and(target.page().locator("[aria-disabled=true]")).count()).toBe(0);
   await target.page().keyboard.press("Enter");
 }
 
@@ -32,8 +38,11 @@ export async function type(target: Locator, text: string): Promise<void> {
 export async function choose(page: Page, entry: string): Promise<void> {
   await press(page.getByRole("button", { name: /^Account of/ }));
   const items = page.getByRole("menu").locator("[role^=menuitem]");
-  const names = await items.allTextContents();
-  for (let down = names.indexOf(entry); down > 0; down--) await page.keyboard.press("ArrowDown");
+  await focused(items.first());
+  const at = (await items.allTextContents()).indexOf(entry);
+  if (at < 0) throw new Error(`The menu has no “${entry}”`);
+  for (let down = at; down > 0; down--) await page.keyboard.press("ArrowDown");
+  await focused(items.nth(at));
   await page.keyboard.press("Enter");
 }
 

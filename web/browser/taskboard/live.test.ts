@@ -1,7 +1,8 @@
 import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
 import { line } from "./line.js";
-import { stage, type Person } from "./stage.js";
+import { watched } from "./redrawn.js";
+import { live, stage, type Person } from "./stage.js";
 
 // Tokens of five seconds: whoever watches sees all that Holdfast does about them.
 const board = stage("-dev-token-lifetime", "5s");
@@ -16,6 +17,10 @@ const entry = (page: Page, title: string | RegExp) => panel(page).getByRole("lis
 /** What the entries are called, the newest first. */
 const titles = async (page: Page) =>
   (await panel(page).locator(".happening-title").allTextContents()).map((title) => title.replaceAll("\u00a0", " "));
+
+/** How often the token was renewed on the present connection, as the panel says. It goes on while one looks. */
+const renewals = async (page: Page) =>
+  Math.max(0, ...(await panel(page).locator(".happening-why").allTextContents()).map((why) => Number(/after (\d+) renewal/.exec(why)?.[1] ?? 0)));
 
 /** What has come over the page's connections, and how many there were. */
 function wires(page: Page) {
@@ -48,19 +53,19 @@ test(`tokens of 5 s for ${long ? "a minute" : "two refreshes"}: no reconnect, no
   const times = long ? 19 : 2; // one each three to four seconds
   const wanted: string[] = [];
   for (let n = 1; n <= times; n++) {
-    const renewed = n === 1 ? "The token was renewed" : `(${n} times in a row)`;
-    await entry(page, renewed).filter({ hasText: `after ${n} renewal` }).waitFor();
+    await expect.poll(() => renewals(page)).toBeGreaterThanOrEqual(n);
     wanted.push(`card ${n} of ${times}`);
     await ada.call("POST", `/api/boards/${made.id}/cards`, { list: lists[0]!.id, title: wanted.at(-1) });
   }
   await expect.poll(() => wanted.filter((title) => seen.text.includes(title))).toEqual(wanted);
   expect(seen.connections).toBe(1);
-  expect((await titles(page)).slice(-3)).toEqual([
-    times > 1 ? `The token was renewed (${times} times in a row)` : "The token was renewed", "Connected", "Signed in as Ada",
-  ]);
+  const [renewed, ...first] = (await titles(page)).slice(-3);
+  expect(first).toEqual(["Connected", "Signed in as Ada"]);
+  expect(Number(/^The token was renewed \((\d+) times in a row\)$/.exec(renewed!)?.[1])).toBeGreaterThanOrEqual(times);
   await light(page).click();
-  await page.getByRole("dialog", { name: "Connection" }).getByText(`${times} times on this connection`).waitFor();
-}, 100_000);
+  const facts = () => page.getByRole("dialog", { name: "Connection" }).locator("dl").innerText();
+  await expect.poll(async () => Number(/(\d+) times on this connection/.exec(await facts())?.[1])).toBeGreaterThanOrEqual(times);
+}, 400_000);
 
 test("a line that is cut: the light says why, and what was missed is counted when it is back", async () => {
   const [ada, bob] = await Promise.all([board.person("Ada"), board.person("Bob")]);
@@ -81,15 +86,16 @@ test("a line that is cut: the light says why, and what was missed is counted whe
     await dialog.getByText("Attempts so far").waitFor();
     const missed = ["one", "two", "three"];
     for (const title of missed) await write(title);
-    way.mend();
+    way.hold(); // or an attempt of its own may take the button away
     await dialog.getByRole("button", { name: "Try now" }).click();
+    way.mend();
     await word(page, "Live");
     await entry(page, "3 events recovered, none lost").waitFor();
     const came = () => missed.map((title) => seen.text.split(`"title":"${title}"`).length - 1);
     await expect.poll(came).toEqual([1, 1, 1]);
     expect((await titles(page)).find((title) => title.startsWith("Reconnected"))).toMatch(/^Reconnected after [\d.]+ s: 3 events recovered, none lost$/);
     // What matters is said, and once.
-    expect(await panel(page).getByRole("status").textContent()).toContain("3 events recovered");
+    await expect.poll(() => panel(page).getByRole("status").textContent()).toContain("3 events recovered");
   } finally {
     await way.close();
   }
@@ -102,7 +108,7 @@ test("a server that is killed and started again: it has no history, and the pane
   await board.kill();
   await entry(page, "The connection was lost").waitFor();
   await board.start();
-  await page.evaluate(() => dispatchEvent(new Event("online"))); // its next attempt may be half a minute away
+  await live(page);
   await entry(page, /Reconnected after .*board read anew/).waitFor();
   await word(page, "Live");
 });
@@ -118,7 +124,7 @@ test("no network: the light says so at once, an edit waits, and is applied once"
   await page.getByText("This device has no network. What you change waits here").waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Add a card" }).first().click();
-  await page.keyboard.type("In a tunnel");
+  await page.getByRole("textbox", { name: "New card in To do" }).fill("In a tunnel");
   await page.keyboard.press("Enter");
   await entry(page, "1 edit waits for the network").waitFor();
   await ada.context.setOffline(false);
@@ -135,39 +141,34 @@ test("who is here, who is typing and where others point is seen by the second pe
   const { page: his } = await opened(bob, board.url, made.id);
   await page.getByRole("button", { name: "2 people are here. Who?" }).click();
   const people = page.getByRole("dialog", { name: "People here" });
-  expect(await people.getByRole("listitem").allTextContents()).toEqual([expect.stringContaining("Bob"), expect.stringMatching(/Ada.*you$/)]);
+  await expect.poll(() => people.getByRole("listitem").allTextContents()).toEqual([expect.stringContaining("Bob"), expect.stringMatching(/Ada.*you$/)]);
   await page.keyboard.press("Escape");
+  // It is out of sight before the page has heard that it is closed, and drawn it so.
   await people.waitFor({ state: "hidden" });
+  await page.getByRole("button", { name: "2 people are here. Who?", expanded: false }).waitFor();
 
   const pointer = page.locator(".pointer", { hasText: "Bob" });
-  // What changes of the page besides the pointers is counted.
-  await page.evaluate(() => {
-    const elsewhere = (change: MutationRecord) => !(change.target as Element).closest(".pointers") && !(change.target as Element).matches(".pointers");
-    const counted = ((globalThis as any).redrawn = { changes: 0 });
-    new MutationObserver((all) => void (counted.changes += all.filter(elsewhere).length)).observe(document.querySelector("main")!, {
-      subtree: true, childList: true, attributes: true, characterData: true,
-    });
-  });
+  // The layer of the pointers itself is added once, when the board is shown.
+  const redrawn = await watched(page, "main", ".pointers");
   const place = async () => {
     const box = await page.locator(".pointer svg").boundingBox();
     return box && [Math.round(box.x), Math.round(box.y)];
   };
-  await his.mouse.move(300, 300);
-  await his.mouse.move(310, 300);
-  await pointer.waitFor({ state: "attached" });
-  // The pages are of one size, and scrolled alike.
-  await expect.poll(place).toEqual([310, 300]);
-  await his.mouse.move(200, 400);
-  await expect.poll(place).toEqual([200, 400]);
+  // The pages are of one size, and scrolled alike. A pointer that rests is taken away after a while: it comes again.
+  const points = (x: number, y: number) =>
+    expect.poll(async () => (await his.mouse.move(x - 1, y), await his.mouse.move(x, y), place()), { interval: 200 }).toEqual([x, y]);
+  await points(310, 300);
+  expect(await pointer.count()).toBe(1);
+  await points(200, 400);
   expect(await page.evaluate(() => document.elementFromPoint(200, 400)?.closest(".pointers"))).toBe(null);
   await his.mouse.move(200, 10);
   await pointer.waitFor({ state: "detached" });
-  // The layer of the pointers itself is added once, when the board is shown.
-  expect(await page.evaluate(() => (globalThis as any).redrawn.changes)).toBe(0);
+  expect(await redrawn()).toEqual([]);
 
   await his.getByRole("button", { name: "Add a card" }).first().click();
-  await his.keyboard.type("Buy");
-  await page.getByText("Bob is typing").waitFor();
+  const typing = page.getByText("Bob is typing").waitFor(); // which is over after a while
+  await his.getByRole("textbox", { name: "New card in To do" }).pressSequentially("Buy");
+  await typing;
 
   await ada.share(made.id, bob, "viewer");
   await entry(his, "You may only look at this board now").waitFor();

@@ -12,8 +12,9 @@ test("the terminal's page has the server's address and the board's id, and copie
   await ada.context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const page = await ada.open("#/terminal");
   await page.getByText(`BOARD=${made.id}`).waitFor();
+  const said = page.getByRole("status").filter({ hasText: "Copied" }).waitFor({ state: "attached" }); // for a while
   await page.getByRole("button", { name: "Copy: Listen with curl" }).click();
-  await page.getByRole("status").filter({ hasText: "Copied" }).waitFor({ state: "attached" });
+  await said;
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
     `curl -N "${board.url}/events?room=board-$BOARD" -H "Authorization: Bearer $TOKEN"`,
   );
@@ -37,7 +38,19 @@ test("the panel stays folded, and on a phone it begins so", async () => {
   await page.reload();
   expect(await head.getAttribute("aria-expanded")).toBe("true");
   await head.press("Escape");
-  expect(await head.getAttribute("aria-expanded")).toBe("false");
+  await expect.poll(() => head.getAttribute("aria-expanded")).toBe("false");
+});
+
+test("a panel has what is in it before it is seen", async () => {
+  const ada = await board.person("Ada");
+  const page = await ada.open();
+  const opener = page.getByRole("button", { name: "Connection: Live. Why?" });
+  const first = await opener.evaluate(async (button: HTMLButtonElement) => {
+    button.click();
+    await Promise.resolve(); // no task comes between
+    return button.popoverTargetElement!.textContent;
+  });
+  expect(first).toContain("Connected for");
 });
 
 test("axe finds nothing: with the panel, the light's reasons, who is here, offline, and the terminal's page", async () => {

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, inject } from "vitest";
 import type { BoardState, Change, Role } from "../../taskboard/src/types.js";
-import { arguments_ } from "../world.js";
+import { arguments_, patience } from "../world.js";
 
 export const password = "correct horse battery";
 
@@ -54,19 +54,28 @@ export function stage(...flags: string[]): Stage {
   const data = mkdtempSync(join(tmpdir(), "holdfast-board-"));
   const contexts: BrowserContext[] = [];
 
-  const start = async () => {
-    const addr = url ? new URL(url).host : "localhost:0";
+  const run = async (addr: string) => {
     const child = spawn(inject("taskboard"), ["-addr", addr, "-data", data, "-page", inject("taskboardPage"), ...flags], {
       stdio: ["ignore", "pipe", process.env["HOLDFAST_VERBOSE"] ? "inherit" : "ignore"],
     });
     server = child;
-    url = await new Promise<string>((resolve, reject) => {
-      child.on("close", () => reject(new Error("the task board has ended")));
+    return new Promise<string | undefined>((resolve) => {
+      child.on("close", () => resolve(undefined));
       createInterface({ input: child.stdout! }).on("line", (line) => {
         const found = /http:\S+/.exec(line);
         if (found) resolve(found[0]);
       });
     });
+  };
+  const start = async () => {
+    const addr = url ? new URL(url).host : "localhost:0";
+    // While it was not there another program may have been given its port, for a while.
+    for (let tries = 0; tries < (url ? 50 : 1); tries++) {
+      const found = await run(addr);
+      if (found) return void (url = found);
+    }
+    server = undefined;
+    throw new Error("the task board has ended");
   };
   const kill = async () => {
     const child = server;
@@ -78,6 +87,7 @@ export function stage(...flags: string[]): Stage {
   };
   const stranger = async (options: BrowserContextOptions = {}) => {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    context.setDefaultTimeout(patience);
     context.on("weberror", (e) => thrown.push(e.error()));
     contexts.push(context);
     return context;
@@ -138,7 +148,10 @@ export function stage(...flags: string[]): Stage {
     await Promise.all(contexts.flatMap((c) => [c.setOffline(false), ...c.pages().map((p) => p.close())]));
     const uncaught = thrown;
     thrown = [];
-    if (!server) await start();
+    if (!server) {
+      url = ""; // it need not be where it was
+      await start();
+    }
     expect(uncaught, "uncaught errors in pages").toEqual([]);
   });
   afterAll(async () => {
@@ -163,6 +176,18 @@ export function stage(...flags: string[]): Stage {
     start,
   };
 }
+
+/** Has a page connect again at once: its next attempt may be half a minute away, and one that runs may be in vain. */
+export const live = (page: Page) =>
+  expect
+    .poll(
+      async () => {
+        await page.evaluate(() => void dispatchEvent(new Event("online")));
+        return page.getByRole("button", { name: "Connection: Live. Why?" }).count();
+      },
+      { interval: 500 },
+    )
+    .toBe(1);
 
 /** The network of a browser, which a test takes away. */
 export interface Network {

@@ -2,7 +2,8 @@ import { useId, useRef, useState, type ReactNode, type ToggleEvent } from "react
 
 /**
  * A button that shows a panel, by the browser's own popover: Escape and a click
- * elsewhere close it, and focus comes back. What is in it is made when it opens.
+ * elsewhere close it, and focus comes back. What is in it is made just before it
+ * is seen, and goes after it: the focus in it comes back as it closes.
  */
 export function Popover({
   label,
@@ -25,8 +26,9 @@ export function Popover({
   const [open, setOpen] = useState(false);
 
   // The panel is in the browser's top layer, where no parent's box is known: it is put below its button.
-  const place = (event: ToggleEvent<HTMLDivElement>) => {
+  const opens = (event: ToggleEvent<HTMLDivElement>) => {
     if (event.newState !== "open") return;
+    setOpen(true);
     const { bottom, right } = opener.current!.getBoundingClientRect();
     const { style } = panel.current!;
     style.top = `${bottom + 6}px`;
@@ -49,8 +51,8 @@ export function Popover({
         role="dialog"
         aria-label={label}
         className="popover"
-        onBeforeToggle={place}
-        onToggle={(event) => setOpen(event.newState === "open")}
+        onBeforeToggle={opens}
+        onToggle={(event) => event.newState === "closed" && setOpen(false)}
       >
         {open && children()}
       </div>
