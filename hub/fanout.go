@@ -310,6 +310,7 @@ func (r *room) lose(now holdfast.Position) {
 		}
 	}
 	r.groups = nil
+	r.tellPublisher()
 	for _, m := range slices.Clone(r.joining) {
 		if m.parked {
 			r.unjoin(m)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,11 +16,34 @@ import (
 // behind is a recorder that lags when it is told to.
 type behind struct {
 	recorder
-	lags  atomic.Bool
 	looks atomic.Int64
+
+	mu       sync.Mutex
+	caughtUp chan struct{} // nil while it does not lag
 }
 
-func (b *behind) Lags() bool { b.looks.Add(1); return b.lags.Load() }
+func (b *behind) Lags() bool { return b.CaughtUp() != nil }
+
+func (b *behind) CaughtUp() <-chan struct{} {
+	b.looks.Add(1)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.caughtUp
+}
+
+// fallBack has it lag until catchUp.
+func (b *behind) fallBack() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.caughtUp = make(chan struct{})
+}
+
+func (b *behind) catchUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.caughtUp)
+	b.caughtUp = nil
+}
 
 // laggards makes a hub with a room of n members who lag if told to.
 func laggards(t *testing.T, n int) (*Hub, []*behind) {
@@ -51,8 +75,8 @@ func TestPublishersWait(t *testing.T) {
 		if err := makeWay(t.Context(), h, "r", "1"); err != nil {
 			t.Fatal(err)
 		}
-		sinks[0].lags.Store(true)
-		sinks[2].lags.Store(true)
+		sinks[0].fallBack()
+		sinks[2].fallBack()
 		began := time.Now()
 		if err := makeWay(t.Context(), h, "r", "2"); err != nil || time.Since(began) > 0 {
 			t.Fatalf("that they are behind is seen by the next fan-out: %v after %v", err, time.Since(began))
@@ -82,11 +106,15 @@ func TestPublishersWait(t *testing.T) {
 		if len(results) > 0 || len(sinks[0].data("r")) != 2 {
 			t.Errorf("%d were let through", len(results))
 		}
-		sinks[2].lags.Store(false) // one of three is nobody's business
+		sinks[2].catchUp() // one of three is nobody's business
+		caughtUp := time.Now()
 		for range waiting {
 			if err := <-results; err != nil {
 				t.Error(err)
 			}
+		}
+		if late := time.Since(caughtUp); late > 0 {
+			t.Errorf("they go on %v after that", late)
 		}
 		if n := len(sinks[1].data("r")); n != 2+waiting || h.lagging.Load() != 0 {
 			t.Errorf("%d events, %d rooms behind", n, h.lagging.Load())
@@ -94,19 +122,88 @@ func TestPublishersWait(t *testing.T) {
 	})
 }
 
+// TestPublisherIsTold has a publisher wait for members who are behind: it looks
+// at them when there is news of them, and not in between.
+func TestPublisherIsTold(t *testing.T) {
+	for name, news := range map[string]struct {
+		happens func(t *testing.T, h *Hub, sinks []*behind, sessions []*Session)
+		looks   int64 // at the first member, then
+		waits   bool  // after that, too
+	}{
+		"one of them caught up":       {func(_ *testing.T, _ *Hub, sinks []*behind, _ []*Session) { sinks[1].catchUp() }, 1, true},
+		"most of them caught up":      {func(_ *testing.T, _ *Hub, sinks []*behind, _ []*Session) { sinks[1].catchUp(); sinks[2].catchUp() }, 1, false},
+		"all of them left":            {func(_ *testing.T, _ *Hub, _ []*behind, sessions []*Session) { leaveAll(sessions) }, 0, false},
+		"more came who keep up":       {func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { joinMore(t, h, 4) }, 1, false},
+		"one came who keeps up":       {func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { joinMore(t, h, 1) }, 1, true},
+		"nothing":                     {func(*testing.T, *Hub, []*behind, []*Session) {}, 0, true},
+		"the event of another member": {func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { publish(t, h, "r", "own") }, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, sinks := laggards(t, 4)
+				sessions := sessionsOf(h)
+				for _, s := range sinks {
+					s.fallBack()
+				}
+				publish(t, h, "r", "1")
+				began, result := time.Now(), make(chan error, 1)
+				go func() { result <- makeWay(t.Context(), h, "r", "2") }()
+				time.Sleep(500 * time.Millisecond)
+				synctest.Wait()
+				before := sinks[0].looks.Load()
+				if before != 2 {
+					t.Errorf("%d looks at a member in half a second, want those of the fan-out and of the publisher", before)
+				}
+				news.happens(t, h, sinks, sessions)
+				synctest.Wait()
+				if waits := len(result) == 0; waits != news.waits {
+					t.Fatalf("it waits: %v", waits)
+				}
+				if n := sinks[0].looks.Load() - before; news.waits && n != news.looks {
+					t.Errorf("%d looks, want %d", n, news.looks)
+				}
+				want := 500 * time.Millisecond
+				if news.waits {
+					want = time.Second
+				}
+				if err := <-result; (err != nil) != news.waits || time.Since(began) != want {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+func sessionsOf(h *Hub) (sessions []*Session) {
+	for _, c := range h.conns {
+		sessions = append(sessions, c.sessions...)
+	}
+	return sessions
+}
+
+func leaveAll(sessions []*Session) {
+	for _, s := range sessions {
+		s.Leave("r")
+	}
+}
+
+func joinMore(t *testing.T, h *Hub, n int) {
+	for i := range n {
+		join(t, open(t, h, fmt.Sprint("more", i), new(behind)), "r", nil)
+	}
+}
+
 // TestLaggingRoomEnds has a room end while its members are behind: nothing of it
 // is left to slow others down.
 func TestLaggingRoomEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, sinks := laggards(t, 1)
-		sinks[0].lags.Store(true)
+		sinks[0].fallBack()
 		publish(t, h, "r", "1")
 		if n := h.lagging.Load(); n != 1 {
 			t.Errorf("%d rooms are behind", n)
 		}
-		for _, c := range h.conns {
-			c.sessions[0].Leave("r")
-		}
+		leaveAll(sessionsOf(h))
 		synctest.Wait()
 		if n := h.lagging.Load(); n != 0 {
 			t.Errorf("%d rooms are behind", n)
@@ -131,7 +228,7 @@ func TestLagIsSampled(t *testing.T) {
 
 	loose := newHub(t, Config{Overflow: func(string) RoomOverflow { return RoomOverflow{Overflow: OverflowDropOldest} }})
 	sink := new(behind)
-	sink.lags.Store(true)
+	sink.fallBack()
 	join(t, open(t, loose, "m", sink), "r", nil)
 	publish(t, loose, "r", "1", "2")
 	if sink.looks.Load() > 0 || loose.lagging.Load() > 0 {

@@ -38,8 +38,9 @@ type room struct {
 	round   int  // counts readings of history
 	held    fifo[heldEvent]
 
-	lags  bool          // most members were behind at the last look
-	turns chan struct{} // taken by the publisher whose turn it is; made when needed
+	lags    bool          // most members were behind at the last look
+	turns   chan struct{} // taken by the publisher whose turn it is; made when needed
+	changed chan struct{} // tells that publisher to look again; made with turns, has room for one
 
 	groups  []*group
 	joining []*member // with a buffer, or parked
@@ -231,6 +232,7 @@ func (r *room) add(m *member) {
 	g := r.groupOf(m)
 	m.group, m.index = g, int32(len(g.live))
 	g.live = append(g.live, receiver{sink: m.session.sink, member: m})
+	r.tellPublisher()
 	r.queue(m)
 }
 
@@ -268,6 +270,7 @@ func (r *room) remove(m *member) bool {
 	} else {
 		m.group.remove(m)
 		m.group = nil
+		r.tellPublisher()
 		if !r.fanning {
 			r.groups = slices.DeleteFunc(r.groups, (*group).empty)
 		}

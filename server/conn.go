@@ -257,6 +257,14 @@ func (c *Conn) sendLast(f *hub.Frame) bool {
 // Lags implements hub.Lagger.
 func (c *Conn) Lags() bool { return c.link.quickly != nil && c.link.quickly.Lags() }
 
+// CaughtUp implements hub.Lagger.
+func (c *Conn) CaughtUp() <-chan struct{} {
+	if c.link.quickly == nil {
+		return nil
+	}
+	return c.link.quickly.CaughtUp()
+}
+
 // Pace implements hub.Pacer: it waits until there is room in the queue for
 // more of a replay.
 func (c *Conn) Pace(ctx context.Context) error {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,12 +14,33 @@ import (
 
 // laggard is a sink that counts, and lags while it is told to.
 type laggard struct {
-	lags atomic.Bool
-	got  atomic.Int64
+	got atomic.Int64
+
+	mu       sync.Mutex
+	caughtUp chan struct{} // nil while it does not lag
 }
 
 func (l *laggard) Send(*hub.Frame) bool { l.got.Add(1); return true }
-func (l *laggard) Lags() bool           { return l.lags.Load() }
+func (l *laggard) Lags() bool           { return l.CaughtUp() != nil }
+
+func (l *laggard) CaughtUp() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.caughtUp
+}
+
+func (l *laggard) fallBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.caughtUp = make(chan struct{})
+}
+
+func (l *laggard) catchUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.caughtUp)
+	l.caughtUp = nil
+}
 
 // anyFrame encodes every event alike.
 type anyFrame struct{}
@@ -45,7 +67,7 @@ func TestPublishWhereMembersLag(t *testing.T) {
 		event := holdfast.Event{Room: "r", Name: "e", Data: []byte("1")}
 		once := event
 		once.ID = "once"
-		sink.lags.Store(true)
+		sink.fallBack()
 		if _, err := s.publish(t.Context(), publication{event: event, conn: c, identity: id}); err != nil {
 			t.Fatal(err) // after which it is known
 		}
@@ -65,7 +87,7 @@ func TestPublishWhereMembersLag(t *testing.T) {
 				t.Errorf("%s gets %v, want RATE_LIMITED", name, err)
 			}
 		}
-		sink.lags.Store(false)
+		sink.catchUp()
 		before := sink.got.Load()
 		if _, err := s.publish(t.Context(), publication{event: once, conn: c, identity: id}); err != nil || sink.got.Load() != before+1 {
 			t.Errorf("a refused id can't be used again: %v", err)

@@ -64,11 +64,12 @@ type Conn struct {
 	writing     bool    // a writer is running
 	closeCode   uint16  // of the Close frame to write; 0: without a body
 	closeReason string
-	desynced    bool   // what the peer sends can't be read any more
-	closeSent   bool   // our Close frame is written
-	closeGot    bool   // the peer's Close frame was read
-	pongs       []byte // answers to WebSocket Pings, as frames
-	pingDue     bool   // a WebSocket Ping is to be sent
+	desynced    bool          // what the peer sends can't be read any more
+	closeSent   bool          // our Close frame is written
+	closeGot    bool          // the peer's Close frame was read
+	pingDue     bool          // a WebSocket Ping is to be sent
+	pongs       []byte        // answers to WebSocket Pings, as frames
+	caughtUp    chan struct{} // see CaughtUp; nil while nobody waits for it
 
 	timer   *time.Timer
 	armed   instant // when timer fires
@@ -178,12 +179,43 @@ func (c *Conn) Queued() int { return c.queue.Bytes() }
 // peer who is slow, as it may be on sockets that are always written to so: those
 // that are no bare TCP. It is a hub.Lagger.
 func (c *Conn) Lags() bool {
-	if c.queue.Bytes() <= cmp.Or(c.queue.Limit, hub.DefaultQueueLimit)/8 {
+	if !c.waitsMuch() {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state == stateOpen && c.writing && c.writeBy == 0
+	return c.isLate()
+}
+
+func (c *Conn) waitsMuch() bool {
+	return c.queue.Bytes() > cmp.Or(c.queue.Limit, hub.DefaultQueueLimit)/8
+}
+
+// isLate reports that what waits does so for this process. mu is held.
+func (c *Conn) isLate() bool { return c.state == stateOpen && c.writing && c.writeBy == 0 }
+
+// CaughtUp returns a channel that is closed when Lags has become false; nil if
+// it is so now. It is a hub.Lagger.
+func (c *Conn) CaughtUp() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.isLate() || !c.waitsMuch() {
+		return nil
+	}
+	if c.caughtUp == nil {
+		c.caughtUp = make(chan struct{})
+	}
+	return c.caughtUp
+}
+
+// tellCaughtUp closes that channel if it is time. It is called wherever Lags may
+// have become false. mu is held.
+func (c *Conn) tellCaughtUp() {
+	if c.caughtUp == nil || c.isLate() && c.waitsMuch() {
+		return
+	}
+	close(c.caughtUp)
+	c.caughtUp = nil
 }
 
 // Close ends the session: nothing more is received, what is queued is sent,

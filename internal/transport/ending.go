@@ -77,6 +77,7 @@ func (c *Conn) end(e ending) {
 		c.queue.Clear()
 		c.pongs = nil
 	}
+	c.tellCaughtUp()
 	c.host.wg.Add(1) // for notifyClosed, which comes last
 	defer c.host.wg.Done()
 	c.closeBy = c.host.now().add(c.host.cfg.CloseTimeout)

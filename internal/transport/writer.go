@@ -90,6 +90,7 @@ func (c *Conn) nextWrite(dst []*hub.Frame, waits bool) (batch []*hub.Frame, cont
 	if waits {
 		c.mayTake()
 	}
+	c.tellCaughtUp() // of what was popped
 	return batch, control, closing, true
 }
 
@@ -97,6 +98,7 @@ func (c *Conn) nextWrite(dst []*hub.Frame, waits bool) (batch []*hub.Frame, cont
 func (c *Conn) mayTake() {
 	c.writeBy = c.host.now().add(c.host.cfg.WriteTimeout)
 	c.arm(c.writeBy)
+	c.tellCaughtUp()
 }
 
 // writeBatch writes a control frame and frames, joined.
