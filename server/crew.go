@@ -12,10 +12,11 @@ import (
 // each time, which takes longer than many a handler.
 const idleWorkers = 2
 
-// task is the first job of a workQueue that had nothing to do.
+// task is the first job of a link's workQueue that had nothing to do.
 type task struct {
-	link *link
-	job  job
+	queue *workQueue
+	link  *link
+	job   job
 }
 
 // crew has goroutines that do the work of workQueues. There are as many as
@@ -67,11 +68,11 @@ func (c *crew) join(turn *transport.Turn, t task) {
 		}
 		// A handler has ended the goroutine: others read, and do what waits.
 		turn.HandOn()
-		if j, more := t.link.work.next(t.link); more {
-			c.grow(task{t.link, j})
+		if j, more := t.queue.next(t.link); more {
+			c.grow(task{t.queue, t.link, j})
 		}
 	}()
-	t.link.work.run(t.link, t.job)
+	t.queue.run(t.link, t.job)
 	returned = true
 	turn.Release()
 }
@@ -83,14 +84,14 @@ func (c *crew) work(t task) {
 			return
 		}
 		// A handler has ended the goroutine: another one does what waits behind it.
-		if j, more := t.link.work.next(t.link); more {
-			c.grow(task{t.link, j})
+		if j, more := t.queue.next(t.link); more {
+			c.grow(task{t.queue, t.link, j})
 		}
 	}()
 	var next chan task
 	for more := true; more; t, more = <-next {
 		busy = true
-		t.link.work.run(t.link, t.job)
+		t.queue.run(t.link, t.job)
 		busy = false
 		if next == nil {
 			next = make(chan task, 1)

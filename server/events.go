@@ -28,6 +28,7 @@ func (c *Conn) callHandler(event, id string, h handler, args socketio.Args) (soc
 	if err := c.checkData(args); err != nil {
 		return socketio.Args{}, err
 	}
+	c.link.emptyLane()
 	out, err := c.handleOnce(event, id, h, args)
 	if err != nil {
 		if e := holdfast.AsError(err); e.Code == holdfast.Internal && e.Err != nil {
@@ -65,6 +66,7 @@ type command struct {
 	ID          string             `json:"id"`
 	Token       string             `json:"token"`
 	attachments [][]byte
+	prompt      bool // to be published without waiting for a room that is behind
 }
 
 // joinResult is the answer to room:join.
@@ -144,6 +146,6 @@ func (c *Conn) publish(ctx context.Context, cmd command) (holdfast.Position, err
 	}
 	return c.link.srv.publish(ctx, publication{
 		event: holdfast.Event{Room: cmd.Room, Name: cmd.Event, Data: cmd.Data, Attachments: cmd.attachments, ID: cmd.ID},
-		conn:  c, identity: c.Identity(),
+		conn:  c, identity: c.Identity(), prompt: cmd.prompt,
 	})
 }

@@ -91,6 +91,7 @@ type link struct {
 	limiter *rate.Limiter
 
 	work workQueue
+	lane *lane // nil until something waits in it; see there
 
 	entering operation // an admission under way; owned by the work's goroutine
 

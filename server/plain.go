@@ -59,7 +59,7 @@ func (p plainWS) handle(l *link, j job) {
 	case m.Type == jsonws.TypePing:
 		l.eio.Send(transport.NewTextFrame(p.form.answer(m, nil, nil)))
 	case c != nil:
-		p.message(c, m)
+		p.message(c, j)
 	case m.Type == jsonws.TypeAuth:
 		credential := l.credential(nil)
 		credential.Token = m.Token
@@ -114,7 +114,8 @@ func (p plainWS) refuse(l *link, err *holdfast.Error) {
 }
 
 // message handles a message of a client that is admitted.
-func (p plainWS) message(c *Conn, m *jsonws.Message) {
+func (p plainWS) message(c *Conn, j job) {
+	m := j.plain.message
 	cmd := command{Room: m.Room, Since: m.Since, Presence: m.Presence, Event: m.Event, Data: m.Data, Key: m.Key, ID: m.ID, Token: m.Token}
 	switch m.Type {
 	case jsonws.TypeJoin:
@@ -139,6 +140,9 @@ func (p plainWS) message(c *Conn, m *jsonws.Message) {
 	}
 	if !own(cmd.name) {
 		p.fail(c.link, m, holdfast.Errorf(holdfast.NotFound, "this server does not serve messages of this type"))
+		return
+	}
+	if c.link.setAside(&cmd, j) {
 		return
 	}
 	c.do(c.Context(), cmd, func(result any, err error) {

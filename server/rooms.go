@@ -14,6 +14,7 @@ type publication struct {
 	conn     *Conn              // by which it came; nil for HTTP and the application
 	identity *holdfast.Identity // who wants to; nil for a backend and the application
 	own      bool               // the application itself speaks: it isn't asked
+	prompt   bool               // the room was not behind a moment ago, and the reader must not wait
 }
 
 // publish is the one way of events into rooms: over every transport, from
@@ -64,11 +65,16 @@ func (s *Server) publishNow(ctx context.Context, p publication) (holdfast.Positi
 // append hands an event to the hub, when there is room for it. What the program
 // itself has to say is held up, but not refused: it may not look at the error.
 func (s *Server) append(ctx context.Context, p *publication) (holdfast.Position, error) {
-	done, err := s.hub.MakeWay(ctx, p.event.Room)
-	if err == nil {
-		defer done()
-	} else if !p.own || ctx.Err() != nil {
-		return holdfast.Position{}, err
+	if !p.prompt {
+		if p.conn != nil && s.hub.Behind(p.event.Room) {
+			p.conn.link.letRead()
+		}
+		done, err := s.hub.MakeWay(ctx, p.event.Room)
+		if err == nil {
+			defer done()
+		} else if !p.own || ctx.Err() != nil {
+			return holdfast.Position{}, err
+		}
 	}
 	if p.conn != nil {
 		return p.conn.session.Publish(ctx, &p.event)

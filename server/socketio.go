@@ -73,7 +73,7 @@ func (s socketIO) dispatch(l *link, p socketio.Packet) {
 			return
 		}
 		j := job{packet: p, event: event, args: args}
-		if l.quick(event) && l.work.idle() {
+		if l.quick(event) && l.mayRead() {
 			if c := l.conn(p.Namespace); c != nil {
 				s.run(c, j)
 				return
@@ -106,8 +106,10 @@ func (l *link) quick(event string) bool {
 func (s socketIO) handle(l *link, j job) {
 	switch j.packet.Type {
 	case socketio.Connect:
+		l.emptyLane()
 		s.connect(l, j.packet)
 	case socketio.Disconnect:
+		l.emptyLane()
 		l.disconnect(j.packet.Namespace)
 	default:
 		if c := l.conn(j.packet.Namespace); c != nil {
@@ -158,7 +160,9 @@ func (socketIO) run(c *Conn, j job) {
 			reply(nil, err)
 			return
 		}
-		c.do(c.Context(), cmd, reply)
+		if !c.link.setAside(&cmd, j) {
+			c.do(c.Context(), cmd, reply)
+		}
 		return
 	}
 	h, ok := c.ns.handler(j.event)

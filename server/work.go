@@ -17,6 +17,7 @@ type job struct {
 	event  string
 	args   socketio.Args
 	plain  *plainJob // of the plain WebSocket, with the text as packet.Data
+	aside  bool      // a publish that is, or was, in the link's lane
 }
 
 func (j job) size() int {
@@ -38,7 +39,7 @@ type workQueue struct {
 	bytes    int
 	running  bool
 	closed   bool
-	hasSpace chan struct{} // the reader waits here; nil if it does not
+	hasSpace chan struct{} // who adds waits here, for space or for the end of all jobs; nil if it does not
 }
 
 // idle reports whether nothing waits or runs. Only the reader adds work, so
@@ -52,7 +53,7 @@ func (q *workQueue) idle() bool {
 // push adds a job, waiting for space as long as the connection lives.
 func (q *workQueue) push(l *link, j job) {
 	if q.add(l, j) {
-		l.srv.crew.start(task{l, j})
+		l.srv.crew.start(task{q, l, j})
 	}
 }
 
@@ -64,11 +65,11 @@ func (q *workQueue) offer(l *link, j job) {
 	}
 	if l.quickly != nil {
 		if t := l.quickly.Claim(); t != nil {
-			l.srv.crew.join(t, task{l, j})
+			l.srv.crew.join(t, task{q, l, j})
 			return
 		}
 	}
-	l.srv.crew.start(task{l, j})
+	l.srv.crew.start(task{q, l, j})
 }
 
 // add puts a job behind others. It reports whether there are none: then the
@@ -115,9 +116,10 @@ func (q *workQueue) next(l *link) (j job, more bool) {
 	if len(q.jobs) == 0 {
 		q.jobs, q.running = nil, false
 		closed := q.closed
+		q.tell()
 		q.mu.Unlock()
 		if closed {
-			l.finished()
+			q.finished(l)
 		}
 		return job{}, false
 	}
@@ -126,11 +128,29 @@ func (q *workQueue) next(l *link) (j job, more bool) {
 	q.jobs[0] = job{}
 	q.jobs = q.jobs[1:]
 	q.bytes -= j.size()
+	q.tell()
+	return j, true
+}
+
+// tell tells who adds work that some was taken. mu is held.
+func (q *workQueue) tell() {
 	if q.hasSpace != nil {
 		close(q.hasSpace)
 		q.hasSpace = nil
 	}
-	return j, true
+}
+
+// await returns when nothing waits or runs. It is for who adds work.
+func (q *workQueue) await() {
+	q.mu.Lock()
+	for q.running {
+		space := make(chan struct{})
+		q.hasSpace = space
+		q.mu.Unlock()
+		<-space
+		q.mu.Lock()
+	}
+	q.mu.Unlock()
 }
 
 // last reports whether nothing waits behind the job that runs.
@@ -148,8 +168,17 @@ func (q *workQueue) finish(l *link) {
 	running := q.running
 	q.mu.Unlock()
 	if !running {
-		l.finished()
+		q.finished(l)
 	}
+}
+
+// finished follows the last job. What is in the lane was put there by one.
+func (q *workQueue) finished(l *link) {
+	if q == &l.work && l.lane != nil {
+		l.lane.queue.finish(l)
+		return
+	}
+	l.finished()
 }
 
 // handle does the work of one job. A panic in the application's code, its
