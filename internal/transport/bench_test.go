@@ -161,7 +161,7 @@ func BenchmarkReader(b *testing.B) {
 			one := frame(fText, strings.Repeat("x", size))
 			data := bytes.Repeat(one, 1000)
 			src := bytes.NewReader(data)
-			rd := &reader{src: chunks{src, upTo(1 << 20)}, pool: new(wsframe.Buffers), limit: 1_000_000}
+			rd := &reader{src: chunks{src, upTo(1 << 20)}, in: wsframe.Buffer{Pool: new(wsframe.Buffers)}, limit: 1_000_000}
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {

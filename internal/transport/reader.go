@@ -2,7 +2,6 @@ package transport
 
 import (
 	"errors"
-	"io"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -34,26 +33,18 @@ func breach(err error) error {
 
 // source is where a reader's bytes come from.
 type source interface {
-	// fill reads at least one byte to rd.room(). If it has to wait for it, it
-	// sets rd.parked meanwhile and may call rd.idle before.
+	// fill reads at least one byte to rd.in.Room(). If it has to wait for it, it
+	// sets rd.parked meanwhile and may call rd.in.Idle before.
 	fill(rd *reader) (int, error)
 }
 
 // reader takes WebSocket messages from a client's bytes. It belongs to one
 // goroutine, except for parked.
-//
-// Bytes are read as many as come at once into a borrowed buffer, which grows
-// as the bytes of a large frame arrive (never by what its header promises) and
-// goes back when there is nothing left in it.
 type reader struct {
 	src   source
-	pool  *wsframe.Buffers
+	in    wsframe.Buffer
 	limit int       // bytes of a message over all its fragments
 	pack  *deflater // decompresses messages; nil where none may be compressed
-
-	buf  []byte // borrowed; nil while idle
-	r, w int    // what is unread is buf[r:w]
-	need int    // size of the frame under way, as far as it is known
 
 	op     ws.OpCode // of the fragmented message under way; 0: there is none
 	msg    []byte    // its payload so far
@@ -74,57 +65,13 @@ type reader struct {
 	parked atomic.Bool
 }
 
-// room returns where fill may put bytes: at least one.
-func (rd *reader) room() []byte {
-	switch {
-	case rd.buf == nil:
-		rd.buf = rd.pool.Get(wsframe.SmallBuffer)
-	case rd.r == rd.w:
-		rd.r, rd.w = 0, 0
-	case rd.w == len(rd.buf) && rd.r > 0:
-		rd.w = copy(rd.buf, rd.buf[rd.r:rd.w])
-		rd.r = 0
-	case rd.w == len(rd.buf):
-		size := min(max(2*len(rd.buf), wsframe.LargeBuffer), max(rd.need, len(rd.buf)+ws.MaxHeaderSize))
-		larger := rd.pool.Get(size)
-		copy(larger, rd.buf)
-		rd.pool.Put(rd.buf)
-		rd.buf = larger
-	}
-	return rd.buf[rd.w:]
-}
-
-// idle gives the buffer back if there is nothing in it.
-func (rd *reader) idle() {
-	if rd.r == rd.w && rd.buf != nil {
-		rd.pool.Put(rd.buf)
-		rd.buf, rd.r, rd.w = nil, 0, 0
-	}
-}
-
-// preload puts bytes in that were read before the reader was made.
-func (rd *reader) preload(p []byte) {
-	if len(p) > 0 {
-		rd.buf = rd.pool.Get(len(p))
-		rd.r, rd.w = 0, copy(rd.buf, p)
-	}
-}
-
 // more reads at least one byte more.
 func (rd *reader) more() error {
-	if !rd.waiting && rd.slow != nil && (rd.w > rd.r || rd.op != 0) {
+	if !rd.waiting && rd.slow != nil && (rd.in.Len() > 0 || rd.op != 0) {
 		rd.waiting = true
 		rd.slow(true)
 	}
-	n, err := rd.src.fill(rd)
-	rd.w += n
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
-	}
-	return err
+	return rd.in.Filled(rd.src.fill(rd))
 }
 
 // next returns the next control frame (OpPing, OpPong, OpClose) or whole
@@ -195,19 +142,19 @@ func (rd *reader) fragment(h ws.Header, body []byte) (done bool, err error) {
 // frame returns the next frame, unmasked, after the checks that need no more
 // than its header.
 func (rd *reader) frame() (ws.Header, []byte, error) {
-	rd.need = 0
+	rd.in.Expect(0)
 	var h ws.Header
 	var size int
 	for {
 		var err error
-		if h, size, err = parseHeader(rd.buf[rd.r:rd.w]); err != nil {
+		if h, size, err = parseHeader(rd.in.Unread()); err != nil {
 			return h, nil, breach(err)
 		}
 		if size > 0 {
 			break
 		}
 		// The two bytes of a header that are always there say much already.
-		if rd.w-rd.r >= 2 {
+		if rd.in.Len() >= 2 {
 			if err := rd.check(h); err != nil {
 				return h, nil, err
 			}
@@ -222,14 +169,14 @@ func (rd *reader) frame() (ws.Header, []byte, error) {
 	if h.OpCode.IsData() && h.Length > int64(rd.bound(h)-len(rd.msg)) {
 		return h, nil, tooLarge(rd.limit)
 	}
-	rd.need = size + int(h.Length)
-	for rd.w-rd.r < rd.need {
+	whole := size + int(h.Length)
+	rd.in.Expect(whole)
+	for rd.in.Len() < whole {
 		if err := rd.more(); err != nil {
 			return h, nil, err
 		}
 	}
-	body := rd.buf[rd.r+size : rd.r+rd.need : rd.r+rd.need]
-	rd.r += rd.need
+	body := rd.in.Take(whole)[size:]
 	ws.Cipher(body, h.Mask, 0)
 	return h, body, nil
 }
@@ -270,7 +217,7 @@ var errRenew = errors.New("transport: to be read on by another goroutine")
 
 // renewDue reports whether it is time for errRenew.
 func (rd *reader) renewDue() bool {
-	return rd.deep && rd.buf == nil && rd.op == 0 && rd.clock != nil &&
+	return rd.deep && rd.in.Lent() == 0 && rd.op == 0 && rd.clock != nil &&
 		(rd.renewed == 0 || rd.clock()-rd.renewed >= renewEvery)
 }
 
@@ -284,10 +231,10 @@ func parseHeader(p []byte) (ws.Header, int, error) {
 func (rd *reader) discard() {
 	rd.slow, rd.msg, rd.op, rd.clock = nil, nil, 0, nil
 	for {
-		rd.r, rd.w = 0, 0
+		rd.in.Drop()
 		if rd.more() != nil {
-			rd.r, rd.w = 0, 0
-			rd.idle()
+			rd.in.Drop()
+			rd.in.Idle()
 			return
 		}
 	}

@@ -23,8 +23,8 @@ type chunks struct {
 }
 
 func (s chunks) fill(rd *reader) (int, error) {
-	rd.idle()
-	room := rd.room()
+	rd.in.Idle()
+	room := rd.in.Room()
 	return s.r.Read(room[:min(s.size(), len(room))])
 }
 
@@ -32,7 +32,7 @@ func upTo(n int) func() int { return func() int { return n } }
 
 // readAll writes down what a reader makes of its bytes.
 func readAll(src source, limit int, pack *deflater) (events []string) {
-	rd := &reader{src: src, pool: new(wsframe.Buffers), limit: limit, pack: pack}
+	rd := &reader{src: src, in: wsframe.Buffer{Pool: new(wsframe.Buffers)}, limit: limit, pack: pack}
 	for {
 		op, body, err := rd.next()
 		if err != nil {
@@ -94,26 +94,26 @@ func FuzzReader(f *testing.F) {
 // A header alone must not make the reader take memory for what it announces.
 func TestReaderGrowsByWhatArrives(t *testing.T) {
 	data := append(header(fBinary, 127, 900_000_000), make([]byte, 10_000)...)
-	rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, pool: new(wsframe.Buffers), limit: 1_000_000_000}
+	rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, in: wsframe.Buffer{Pool: new(wsframe.Buffers)}, limit: 1_000_000_000}
 	if _, _, err := rd.next(); err != io.EOF {
 		t.Fatal(err)
 	}
-	if len(rd.buf) > wsframe.LargeBuffer {
-		t.Errorf("buffer of %d bytes", len(rd.buf))
+	if rd.in.Lent() > wsframe.LargeBuffer {
+		t.Errorf("buffer of %d bytes", rd.in.Lent())
 	}
 }
 
 func TestReaderGivesBufferBack(t *testing.T) {
 	for _, n := range []int{0, 100, 5000, 70_000, 300_000} {
 		data := cat(frame(fBinary, string(make([]byte, n))), frame(fText, "4x"))
-		rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, pool: new(wsframe.Buffers), limit: 1_000_000}
+		rd := &reader{src: chunks{bytes.NewReader(data), upTo(4096)}, in: wsframe.Buffer{Pool: new(wsframe.Buffers)}, limit: 1_000_000}
 		for range 2 {
 			if _, _, err := rd.next(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if rd.idle(); rd.buf != nil || rd.msg != nil {
-			t.Errorf("after a message of %d bytes, %d and %d are kept", n, len(rd.buf), len(rd.msg))
+		if rd.in.Idle(); rd.in.Lent() > 0 || rd.msg != nil {
+			t.Errorf("after a message of %d bytes, %d and %d are kept", n, rd.in.Lent(), len(rd.msg))
 		}
 	}
 }

@@ -24,9 +24,9 @@ type socket struct {
 // newSocket makes a socket; pack is the host's if compression was agreed on.
 func (h *host) newSocket(conn net.Conn, early []byte, pack *deflater) *socket {
 	raw := newRaw(conn)
-	s := &socket{conn: conn, raw: raw, pack: pack, rd: reader{src: newSource(conn, raw), pool: &h.pool, clock: h.clock, limit: h.cfg.MaxPayload, pack: pack}}
+	s := &socket{conn: conn, raw: raw, pack: pack, rd: reader{src: newSource(conn, raw), in: wsframe.Buffer{Pool: &h.pool}, clock: h.clock, limit: h.cfg.MaxPayload, pack: pack}}
 	s.shard = &h.shards[h.sockets.Add(1)%uint64(len(h.shards))]
-	s.rd.preload(early)
+	s.rd.in.Preload(early)
 	return s
 }
 
@@ -46,8 +46,8 @@ func (c *Conn) readLoop(s *socket) {
 	case replaced:
 		return
 	}
-	s.rd.r, s.rd.w = 0, 0
-	s.rd.idle()
+	s.rd.in.Drop()
+	s.rd.in.Idle()
 	c.remove() // which closes s
 	c.host.wg.Done()
 }
@@ -65,7 +65,7 @@ func (c *Conn) readMessages(s *socket) stopped {
 	for {
 		// Waiting is done here where it can be, with nothing of what reads a
 		// message on the stack.
-		if s.rd.r == s.rd.w {
+		if s.rd.in.Len() == 0 {
 			if err := s.rd.more(); err == errRenew {
 				return renewed
 			} else if err != nil {

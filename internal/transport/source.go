@@ -12,18 +12,18 @@ type plainSource struct {
 }
 
 func (s *plainSource) fill(rd *reader) (int, error) {
-	if rd.w > rd.r {
+	if rd.in.Len() > 0 {
 		rd.parked.Store(true)
-		n, err := s.conn.Read(rd.room())
+		n, err := s.conn.Read(rd.in.Room())
 		rd.parked.Store(false)
 		return n, err
 	}
-	rd.idle()
+	rd.in.Idle()
 	rd.parked.Store(true)
 	n, err := s.conn.Read(s.first[:])
 	rd.parked.Store(false)
 	if n > 0 {
-		copy(rd.room(), s.first[:n])
+		copy(rd.in.Room(), s.first[:n])
 	}
 	return n, err
 }

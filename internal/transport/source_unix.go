@@ -46,12 +46,12 @@ func (s *rawSource) try(fd uintptr) bool {
 	rd := s.rd
 	rd.parked.Store(false)
 	for {
-		n, err := syscall.Read(int(fd), rd.room())
+		n, err := syscall.Read(int(fd), rd.in.Room())
 		switch {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			rd.idle()
+			rd.in.Idle()
 			if rd.renewDue() {
 				s.err = errRenew
 				return true

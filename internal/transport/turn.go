@@ -70,7 +70,7 @@ type watch struct {
 // reader; nil if it may not. Where more has been read, the work is left to
 // others: what is answered meanwhile can share a write.
 func (c *Conn) turn(s *socket) *Turn {
-	if s.rd.r != s.rd.w || !c.host.watched() {
+	if s.rd.in.Len() > 0 || !c.host.watched() {
 		return nil
 	}
 	if s.turn == nil {

@@ -283,8 +283,8 @@ func (c *Conn) switchTo(s *socket) bool {
 func (c *Conn) endProbe(s *socket) {
 	if s != nil {
 		s.conn.Close()
-		s.rd.r, s.rd.w = 0, 0
-		s.rd.idle()
+		s.rd.in.Drop()
+		s.rd.in.Idle()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

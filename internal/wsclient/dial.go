@@ -80,7 +80,7 @@ func Dial(ctx context.Context, hc *http.Client, url string, header http.Header, 
 		return nil, nil, err
 	}
 	c := &Conn{body: body, conn: conn}
-	c.rd.limit = limit
+	c.rd.limit, c.rd.in.Pool = limit, &buffers
 	c.rd.src = &plainSource{r: body}
 	if err := c.bare(); err != nil {
 		_ = body.Close()
@@ -146,8 +146,8 @@ func (c *Conn) bare() error {
 		return err
 	}
 	for {
-		n, err := c.body.Read(c.rd.room())
-		c.rd.w += n
+		n, err := c.body.Read(c.rd.in.Room())
+		_ = c.rd.in.Filled(n, err) // that nothing came is no failure here
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}
@@ -155,7 +155,7 @@ func (c *Conn) bare() error {
 			return err
 		}
 	}
-	c.rd.idle()
+	c.rd.in.Idle()
 	c.raw, c.rd.src = raw, newSource(raw)
 	return tcp.SetReadDeadline(time.Time{})
 }

@@ -39,7 +39,7 @@ const testLimit = 70_000
 
 func overStream(r io.Reader, w io.Writer) *Conn {
 	c := &Conn{body: stream{r, w}}
-	c.rd.limit, c.rd.src = testLimit, &plainSource{r: r}
+	c.rd.limit, c.rd.in.Pool, c.rd.src = testLimit, &buffers, &plainSource{r: r}
 	return c
 }
 

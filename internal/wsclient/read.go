@@ -44,75 +44,33 @@ type FrameError = wsframe.Error
 var buffers wsframe.Buffers
 
 // source is where a reader's bytes come from: fill reads at least one to
-// rd.room(), and may call rd.idle before it waits.
+// rd.in.Room(), and may call rd.in.Idle before it waits.
 type source interface {
 	fill(rd *reader) (int, error)
 }
 
-// reader takes messages from the server's bytes. As many are read as come at
-// once, into a borrowed buffer that grows as the bytes of a frame arrive, never
-// by what its header promises.
+// reader takes messages from the server's bytes.
 type reader struct {
 	src   source
+	in    wsframe.Buffer
 	limit int
-
-	buf  []byte // borrowed; nil while idle
-	r, w int    // what is unread is buf[r:w]
-	need int    // size of the frame under way, as far as it is known
 
 	op   ws.OpCode // of the fragmented message under way; 0: there is none
 	msg  []byte    // its payload so far
 	text wsframe.Text
 }
 
-// room returns where fill may put bytes: at least one.
-func (rd *reader) room() []byte {
-	switch {
-	case rd.buf == nil:
-		rd.buf = buffers.Get(wsframe.SmallBuffer)
-	case rd.r == rd.w:
-		rd.r, rd.w = 0, 0
-	case rd.w == len(rd.buf) && rd.r > 0:
-		rd.w = copy(rd.buf, rd.buf[rd.r:rd.w])
-		rd.r = 0
-	case rd.w == len(rd.buf):
-		size := min(max(2*len(rd.buf), wsframe.LargeBuffer), max(rd.need, len(rd.buf)+ws.MaxHeaderSize))
-		larger := buffers.Get(size)
-		copy(larger, rd.buf)
-		buffers.Put(rd.buf)
-		rd.buf = larger
-	}
-	return rd.buf[rd.w:]
-}
-
-// idle gives the buffer back if there is nothing in it.
-func (rd *reader) idle() {
-	if rd.r == rd.w && rd.buf != nil {
-		buffers.Put(rd.buf)
-		rd.buf, rd.r, rd.w = nil, 0, 0
-	}
-}
-
-func (rd *reader) more() error {
-	n, err := rd.src.fill(rd)
-	rd.w += n
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
-	}
-	return err
-}
+// more reads at least one byte more.
+func (rd *reader) more() error { return rd.in.Filled(rd.src.fill(rd)) }
 
 // Pending reports whether bytes are here that were not returned yet. Then the
 // next Read may not have to wait.
-func (c *Conn) Pending() bool { return c.rd.w > c.rd.r }
+func (c *Conn) Pending() bool { return c.rd.in.Len() > 0 }
 
 // Await waits until there is something to read. It needs less stack for that
 // than Read, which need not be called after it fails.
 func (c *Conn) Await() error {
-	if c.rd.w > c.rd.r {
+	if c.rd.in.Len() > 0 {
 		return nil
 	}
 	return c.rd.more()
@@ -176,7 +134,7 @@ func (rd *reader) fragment(h ws.Header, body []byte) (done bool, err error) {
 // frame returns the next frame, after the checks that need no more than its
 // header.
 func (rd *reader) frame() (h ws.Header, body []byte, err error) {
-	rd.need = 0
+	rd.in.Expect(0)
 	size := 0
 	for {
 		if h, size, err = rd.header(); err != nil {
@@ -189,15 +147,14 @@ func (rd *reader) frame() (h ws.Header, body []byte, err error) {
 			return h, nil, broken(err)
 		}
 	}
-	rd.need = size + int(h.Length)
-	for rd.w-rd.r < rd.need {
+	whole := size + int(h.Length)
+	rd.in.Expect(whole)
+	for rd.in.Len() < whole {
 		if err := rd.more(); err != nil {
 			return h, nil, broken(err)
 		}
 	}
-	body = rd.buf[rd.r+size : rd.r+rd.need : rd.r+rd.need]
-	rd.r += rd.need
-	return h, body, nil
+	return h, rd.in.Take(whole)[size:], nil
 }
 
 // broken is the error of a stream that ends without a Close frame.
@@ -211,7 +168,7 @@ func broken(err error) error {
 // header reads and checks a frame's header (RFC 6455 §5.2). size is 0 where it
 // has not all come; what is there is checked all the same.
 func (rd *reader) header() (h ws.Header, size int, err error) {
-	p := rd.buf[rd.r:rd.w]
+	p := rd.in.Unread()
 	f, size, err := wsframe.ParseHeader(p)
 	if err != nil || len(p) < 2 {
 		return h, 0, err
@@ -253,13 +210,13 @@ type plainSource struct {
 }
 
 func (s *plainSource) fill(rd *reader) (int, error) {
-	if rd.w > rd.r {
-		return s.r.Read(rd.room())
+	if rd.in.Len() > 0 {
+		return s.r.Read(rd.in.Room())
 	}
-	rd.idle()
+	rd.in.Idle()
 	n, err := s.r.Read(s.first[:])
 	if n > 0 {
-		copy(rd.room(), s.first[:n])
+		copy(rd.in.Room(), s.first[:n])
 	}
 	return n, err
 }

@@ -52,12 +52,12 @@ func (s *rawSource) fill(rd *reader) (int, error) {
 // may be readable, until it returns true.
 func (s *rawSource) try(fd uintptr) bool {
 	for {
-		n, err := syscall.Read(int(fd), s.rd.room())
+		n, err := syscall.Read(int(fd), s.rd.in.Room())
 		switch {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			s.rd.idle()
+			s.rd.in.Idle()
 			return false
 		case err != nil:
 			s.err = os.NewSyscallError("read", err)
