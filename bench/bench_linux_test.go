@@ -107,7 +107,7 @@ func testOverload(t *testing.T, st *stage) {
 // where only some are admitted each second.
 func testStorm(t *testing.T, st *stage) {
 	text := perform(t, st, "-quick", "-storm", "-rounds", "2")
-	for want, n := range map[string]int{"\n| 1 | ": 2, "\n| 2 | ": 2, " | 10/s | ": 2, " s | ": 4, "FAILED": 0} {
+	for want, n := range map[string]int{"\n| 1 | ": 2, "\n| 2 | ": 2, " | 10/s | ": 2, " s | ": 4, " s | 0;": 0, "FAILED": 0} {
 		if strings.Count(text, want) != n {
 			t.Errorf("%q is not there %d times in\n%s", want, n, text)
 		}
@@ -123,6 +123,27 @@ func TestStormSums(t *testing.T) {
 	}
 	if took, peak := st.sum(from); took != 2900*time.Millisecond || peak != 2 {
 		t.Errorf("after %v, %d in a second", took, peak)
+	}
+}
+
+// TestAdmissions reads the log of a server.
+func TestAdmissions(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	text := "time=2026-01-02T03:04:05.998Z level=DEBUG msg=\"connection admitted\" connection=a\n" +
+		"time=2026-01-02T03:04:06.000Z level=DEBUG msg=\"connection ended\" connection=b\n" +
+		"time=2026-01-02T03:04:06.997Z level=DEBUG msg=\"connection admitted\" connection=c\n" +
+		"time=2026-01-02T03:04:06.998Z level=DEBUG msg=\"connection admitted\" connection=d\n"
+	if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := admissions(log); len(list) != 3 || busiest(list) != 2 || err != nil {
+		t.Errorf("%v, %v", list, err)
+	}
+	if err := os.WriteFile(log, []byte("time=now msg=\"connection admitted\""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admissions(log); err == nil {
+		t.Error("a time that is none was read")
 	}
 }
 

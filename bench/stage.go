@@ -187,6 +187,7 @@ func environ() (list []string) {
 type running struct {
 	cmd *exec.Cmd
 	url string
+	log string // the file that it logs to
 }
 
 // startTimeout is how long a server may take until it listens.
@@ -228,7 +229,7 @@ func (s *stage) begin(cmd *exec.Cmd, name string, env []string) (*running, error
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := &running{cmd: cmd}
+	r := &running{cmd: cmd, log: log.Name()}
 	timer := time.AfterFunc(startTimeout, func() { _ = cmd.Process.Kill() }) // ends the line below
 	line, _ := bufio.NewReader(stdout).ReadString('\n')
 	timer.Stop()

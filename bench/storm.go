@@ -66,7 +66,8 @@ type storm struct {
 type returned struct {
 	rate          int           // of new connections that the server allowed
 	took          time.Duration // from the restarted server's first line to the last admission
-	peak          int           // admissions in the busiest second
+	peak          int           // admissions in the busiest second, by the server's clock
+	heard         int           // and as the clients hear of them
 	tries, since  []int         // sorted
 	server, crowd time.Duration // processor time
 }
@@ -119,7 +120,7 @@ func (s *stage) oneStorm(ctx context.Context, size stormSizes, rate int) (r retu
 	crowd.begin()
 	from := ownTime()
 	used += server.stop()
-	if server, err = s.startAt(ctx, strings.TrimPrefix(server.url, "http://"), []string{"--admission-rate", strconv.Itoa(rate)}); err != nil {
+	if server, err = s.startAt(ctx, strings.TrimPrefix(server.url, "http://"), []string{"--log-level", "debug", "--admission-rate", strconv.Itoa(rate)}); err != nil {
 		return r, used, err
 	}
 	listens := crowd.reopen()
@@ -127,8 +128,13 @@ func (s *stage) oneStorm(ctx context.Context, size stormSizes, rate int) (r retu
 	r.server = server.stop()
 	r.crowd = ownTime() - from
 	used += r.server
+	var admitted []time.Time
 	if err == nil {
-		r.took, r.peak = crowd.sum(listens)
+		admitted, err = admissions(server.log)
+	}
+	if err == nil {
+		r.peak = busiest(admitted)
+		r.took, r.heard = crowd.sum(listens)
 		r.tries, r.since = slices.Sorted(slices.Values(crowd.tries)), slices.Sorted(slices.Values(crowd.since))
 	}
 	return r, used, err
@@ -251,14 +257,7 @@ func (st *storm) wait(ctx context.Context) error {
 func (st *storm) sum(listens time.Time) (took time.Duration, peak int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	back := slices.SortedFunc(slices.Values(st.back), time.Time.Compare)
-	for first, last := 0, 0; last < len(back); last++ {
-		for back[last].Sub(back[first]) >= time.Second {
-			first++
-		}
-		peak = max(peak, last-first+1)
-	}
-	return back[len(back)-1].Sub(listens), peak
+	return slices.MaxFunc(st.back, time.Time.Compare).Sub(listens), busiest(st.back)
 }
 
 // close ends all clients.
@@ -299,8 +298,9 @@ func (s *sitting) stormSection(size stormSizes, rounds []returned) string {
 	fmt.Fprintf(&b, "\nHoldfast %s. %d Go clients in this command's process, each with a user, a token and the default backoff, from %d addresses, are connected; "+
 		"the server is killed and started again at once. The server's processor time is that of its whole second life, start included, until %v after the last was back.\n\n",
 		s.stage.built[ours], size.clients, size.addresses, stormAfter)
-	b.WriteString("The rate is what `--admission-rate` allows, with a burst of twice as many; the first is the default. Who is over it is told when to come back (503, Retry-After). More than three tries since the server listens again are a failure.\n\n")
-	b.WriteString("| round | rate | load | others | all are back after | admissions in the busiest second | tries a client: p50, p99, max, and since the server listens: max | server, ms a client | clients, ms each |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("The rate is what `--admission-rate` allows, with a burst of twice as many: three times as many new connections in any second. The first is the default. Who is over it is told when to come back (503, Retry-After). ")
+	b.WriteString("Admissions are counted by the server's clock, in its log at the level debug; clients that are kept busy hear of more at once. More than three tries since the server listens again are a failure.\n\n")
+	b.WriteString("| round | rate | load | others | all are back after | in the busiest second, admissions by the server's clock; as clients hear of them | tries a client: p50, p99, max, and since the server listens: max | server, ms a client | clients, ms each |\n|---|---|---|---|---|---|---|---|---|\n")
 	for i, m := range s.runs {
 		r := rounds[i]
 		if m.failure != "" {
@@ -309,7 +309,7 @@ func (s *sitting) stormSection(size stormSizes, rounds []returned) string {
 		}
 		last := len(r.tries) - 1
 		each := func(d time.Duration) string { return digits(d.Seconds() * 1e3 / float64(size.clients)) }
-		fmt.Fprintf(&b, "| %d | %d/s | %s | %.1f | %.2f s | %d | %d, %d, %d; %d | %s | %s |\n", m.round, r.rate, m.load, m.others, r.took.Seconds(), r.peak,
+		fmt.Fprintf(&b, "| %d | %d/s | %s | %.1f | %.2f s | %d; %d | %d, %d, %d; %d | %s | %s |\n", m.round, r.rate, m.load, m.others, r.took.Seconds(), r.peak, r.heard,
 			r.tries[last/2], r.tries[last*99/100], r.tries[last], r.since[last], each(r.server), each(r.crowd))
 	}
 	return b.String()

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -111,6 +112,9 @@ func (l *link) entered(err error) {
 	op := l.entering
 	l.entering = operation{}
 	l.srv.metrics.admitted(op.end(err), err)
+	if err == nil && l.srv.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.srv.log.Debug("connection admitted", "connection", l.id)
+	}
 }
 
 // verify makes a credential an identity that is good now. ctx ends after
