@@ -23,7 +23,7 @@ nice -n 5 $go vet ./...
 nice -n 5 $go tool staticcheck ./...
 failed=""
 first=(./internal/soak ./bench ./internal/interop ./cmd/holdfast ./examples/tutorial ./tokens ./identity ./hub/brokertest)
-nice -n 5 $go test -vet=off -p "$(($(getconf _NPROCESSORS_ONLN) + 2))" -timeout 10m "${first[@]}" ./... || failed=yes # all of it is vetted above
+nice -n 5 $go test -vet=off -p "$(($(getconf _NPROCESSORS_ONLN) + 2))" -timeout 40m "${first[@]}" ./... || failed=yes # all of it is vetted above
 wait "$web" || failed=yes
 cat "$log"
 [ -z "$failed" ]
