@@ -109,8 +109,9 @@ func (m *Memory) Close() error {
 	for i := range m.shards {
 		sh := &m.shards[i]
 		sh.mu.Lock()
-		if sh.closed {
+		if sh.closed { // by another call, which does the rest
 			sh.mu.Unlock()
+			m.wg.Wait()
 			return nil
 		}
 		sh.closed = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -397,4 +398,40 @@ func TestEpochBeginsWithALetter(t *testing.T) {
 		}
 		m.Close()
 	}
+}
+
+// Whoever closes it, closed is closed: nothing is delivered any more.
+func TestMemoryClosedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(MemoryConfig{})
+		const last = memoryTurn + 2
+		n, release := 0, make(chan struct{})
+		to := receiverFuncs{func(*holdfast.Event, uint64) {
+			if n++; n == 1 || n == last {
+				<-release
+			}
+		}}
+		if _, err := m.Subscribe(t.Context(), "r", to); err != nil {
+			t.Fatal(err)
+		}
+		for range last { // the first publisher delivers, and hands the end on
+			go func() { _, _ = m.Publish(context.Background(), event("r", "1")) }()
+			synctest.Wait()
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		var closed atomic.Int32
+		for range 2 {
+			go func() { m.Close(); closed.Add(1) }()
+			synctest.Wait()
+		}
+		if n := closed.Load(); n != 0 {
+			t.Errorf("%d of two have closed it while it delivers", n)
+		}
+		close(release)
+		synctest.Wait()
+		if n := closed.Load(); n != 2 {
+			t.Errorf("%d of two have closed it", n)
+		}
+	})
 }
