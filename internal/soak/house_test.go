@@ -106,10 +106,16 @@ type troubles struct{ cuts, links, drains, crashes int }
 // disturb makes trouble every now and then, until stop.
 func (h *house) disturb(t *testing.T, rng *rand.Rand, stop <-chan struct{}, made *troubles) {
 	for wait(rng, 3*time.Second, stop) {
-		n := rng.IntN(6)
+		n, share := rng.IntN(6), []float64{0.05, 0.2, 1}[rng.IntN(3)]
+		switch { // in a short run nothing is left to luck
+		case made.links == 0:
+			n, share = 0, 1
+		case made.drains+made.crashes == 0:
+			n = 4 + n%2
+		}
 		if n < 4 {
 			made.cuts++
-			made.links += h.proxy.cut(rng, []float64{0.05, 0.2, 1}[rng.IntN(3)])
+			made.links += h.proxy.cut(rng, share)
 			continue
 		}
 		grace := n == 4
