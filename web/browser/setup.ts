@@ -6,7 +6,7 @@ import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { TestProject } from "vitest/node";
+import type { ProvidedContext } from "vitest";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -17,6 +17,11 @@ declare module "vitest" {
     /** The browser. */
     chromium: string;
   }
+}
+
+/** What a setup needs of Vitest's TestProject, whose own types are of all that Vitest knows. */
+export interface Project {
+  provide: <K extends keyof ProvidedContext>(key: K, value: ProvidedContext[K]) => void;
 }
 
 const web = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -38,7 +43,7 @@ const page = (module: string, script = `<script type="module" src="${module}.js"
   `<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>${module}</title></head>` +
   `<body>${script}</body></html>\n`;
 
-export default async function setup(project: TestProject): Promise<() => void> {
+export default async function setup(project: Project): Promise<() => void> {
   const chromium = findChromium();
   const place = mkdtempSync(join(tmpdir(), "holdfast-browser-"));
   const pages = join(place, "pages");

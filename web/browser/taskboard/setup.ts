@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { TestProject } from "vitest/node";
+import type { Project } from "../setup.js";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -20,7 +20,7 @@ declare module "vitest" {
 
 const web = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
-export default function setup(project: TestProject): () => void {
+export default function setup(project: Project): () => void {
   const place = mkdtempSync(join(tmpdir(), "holdfast-taskboard-"));
   const [program, page] = [join(place, "taskboard"), join(place, "page")];
   const quiet = ["ignore", "ignore", "inherit"] as const;
