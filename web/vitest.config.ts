@@ -11,5 +11,5 @@ export default defineConfig({
       { find: /^@holdfast\/client\/react$/, replacement: source("react/index.ts") },
     ],
   },
-  test: { include: ["{packages/*,taskboard}/test/**/*.test.{ts,tsx}"], environment: "node", testTimeout: 60_000 },
+  test: { include: ["{packages/*,taskboard}/test/**/*.test.{ts,tsx}"], environment: "node", testTimeout: 300_000, hookTimeout: 300_000 },
 });

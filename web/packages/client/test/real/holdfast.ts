@@ -2,7 +2,6 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,8 +30,17 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Starts a server, with more flags. */
-export function start(port = 0, ...more: string[]): Promise<Running> {
+/** Starts a server, with more flags. At a port where one has just been another program may be for a while. */
+export async function start(port = 0, ...more: string[]): Promise<Running> {
+  for (let tries = port ? 50 : 1; ; tries--)
+    try {
+      return await run(port, more);
+    } catch (error) {
+      if (tries <= 1 || !/address already in use/.test(String(error))) throw error;
+    }
+}
+
+function run(port: number, more: string[]): Promise<Running> {
   const args = ["serve", "--addr", `127.0.0.1:${port}`, "--admin-addr", "off", "--default-rooms", "**", "--jwt-secret", secret];
   const child: ChildProcess = spawn(bin, [...args, "--data", dir, ...more], { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
@@ -51,10 +59,5 @@ export function start(port = 0, ...more: string[]): Promise<Running> {
   });
 }
 
-export const freePort = () =>
-  new Promise<number>((resolve) => {
-    const s = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = s.address() as { port: number };
-      s.close(() => resolve(port));
-    });
-  });
+/** Where a server listens. */
+export const portOf = ({ url }: Running): number => Number(new URL(url).port);
