@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"math/rand/v2"
 	"reflect"
 	"time"
 
@@ -44,9 +45,9 @@ func (h *Hub) Behind(room string) bool {
 	return r.turnstile() != nil
 }
 
-// MakeWay waits while most members that the room has in this process are
-// behind, as their Sinks say if they are Laggers, at most for a second; then it
-// fails with RATE_LIMITED, before any member has to be closed. Who publishes
+// MakeWay waits while a quarter or more of the members that the room has in
+// this process are behind, as their Sinks say if they are Laggers, at most for a
+// second; then it fails with RATE_LIMITED, before any member has to be closed. Who publishes
 // calls it before, and done after that, if there is no error: while members are
 // behind one publisher goes at a time. Where they are not it costs one atomic
 // load. Other errors are ctx's.
@@ -77,7 +78,7 @@ func (h *Hub) MakeWay(ctx context.Context, room string) (done func(), err error)
 	return func() { <-turns }, nil
 }
 
-// awaitMembers returns when most members are not behind. The caller has the
+// awaitMembers returns when not too many members are behind. The caller has the
 // turn.
 func (r *room) awaitMembers(ctx context.Context, patience <-chan time.Time) error {
 	for {
@@ -130,7 +131,7 @@ func (r *room) turnstile() chan struct{} {
 }
 
 // lagNews looks at the members anew. It returns what tells that it is time for
-// another look, nothing if most members are not behind.
+// another look, nothing if not too many members are behind.
 func (r *room) lagNews() []<-chan struct{} {
 	var sinks []Sink
 	news := make([]<-chan struct{}, 0, lagSample+1)
@@ -150,7 +151,7 @@ func (r *room) lagNews() []<-chan struct{} {
 			}
 		}
 	}
-	if 2*len(news) > len(sinks) {
+	if tooMany(len(news), len(sinks)) {
 		return append(news, r.changed)
 	}
 	r.mu.Lock()
@@ -163,39 +164,47 @@ func (r *room) lagNews() []<-chan struct{} {
 // fans out.
 func snapshotLags(groups []*group) bool {
 	var few [lagSample]Sink
-	return most(sample(few[:0], groups, func(g *group) []receiver { return g.snapshot }))
+	return lag(sample(few[:0], groups, func(g *group) []receiver { return g.snapshot }))
 }
 
-// sample appends some of the members' sinks, from all over the room, as many as
-// dst has room for.
+// sample appends some of the members' sinks, as many as dst has room for, each
+// by chance from its part of the room: members that come in turn to the same
+// writer must not be all that is ever seen.
 func sample(dst []Sink, groups []*group, of func(*group) []receiver) []Sink {
 	n := 0
 	for _, g := range groups {
 		n += len(of(g))
 	}
-	step, at := max(1, (n+cap(dst)-1)/cap(dst)), 0
-	for _, g := range groups {
-		list := of(g)
-		for ; at < len(list); at += step {
-			dst = append(dst, list[at].sink)
+	looks, before := min(cap(dst), n), 0
+	for k := range looks {
+		from, to := k*n/looks, (k+1)*n/looks
+		at := from + rand.IntN(to-from)
+		for at-before >= len(of(groups[0])) {
+			before += len(of(groups[0]))
+			groups = groups[1:]
 		}
-		at -= len(list)
+		dst = append(dst, of(groups[0])[at-before].sink)
 	}
 	return dst
 }
 
-// most reports whether more than half of the sinks lag.
-func most(sinks []Sink) bool {
+// tooMany reports whether so many of n members are behind that publishers have
+// to wait: a quarter, as where one of a few writers has not kept up. Less may be
+// a member that hears too much elsewhere.
+func tooMany(behind, n int) bool { return behind > 0 && 4*behind >= n }
+
+// lag reports whether too many of the sinks lag.
+func lag(sinks []Sink) bool {
 	behind := 0
 	for _, sink := range sinks {
 		if l, ok := sink.(Lagger); ok && l.Lags() {
 			behind++
 		}
 	}
-	return 2*behind > len(sinks)
+	return tooMany(behind, len(sinks))
 }
 
-// setLags notes whether most members are behind. mu is held.
+// setLags notes whether too many members are behind. mu is held.
 func (r *room) setLags(lags bool) {
 	if r.lags == lags || r.dead && lags {
 		return

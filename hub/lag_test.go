@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -106,7 +107,8 @@ func TestPublishersWait(t *testing.T) {
 		if len(results) > 0 || len(sinks[0].data("r")) != 2 {
 			t.Errorf("%d were let through", len(results))
 		}
-		sinks[2].catchUp() // one of three is nobody's business
+		sinks[0].catchUp()
+		sinks[2].catchUp()
 		caughtUp := time.Now()
 		for range waiting {
 			if err := <-results; err != nil {
@@ -126,23 +128,24 @@ func TestPublishersWait(t *testing.T) {
 // at them when there is news of them, and not in between.
 func TestPublisherIsTold(t *testing.T) {
 	for name, news := range map[string]struct {
+		lag     int // of four members
 		happens func(t *testing.T, h *Hub, sinks []*behind, sessions []*Session)
 		looks   int64 // at the first member, then
 		waits   bool  // after that, too
 	}{
-		"one of them caught up":       {func(_ *testing.T, _ *Hub, sinks []*behind, _ []*Session) { sinks[1].catchUp() }, 1, true},
-		"most of them caught up":      {func(_ *testing.T, _ *Hub, sinks []*behind, _ []*Session) { sinks[1].catchUp(); sinks[2].catchUp() }, 1, false},
-		"all of them left":            {func(_ *testing.T, _ *Hub, _ []*behind, sessions []*Session) { leaveAll(sessions) }, 0, false},
-		"more came who keep up":       {func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { joinMore(t, h, 4) }, 1, false},
-		"one came who keeps up":       {func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { joinMore(t, h, 1) }, 1, true},
-		"nothing":                     {func(*testing.T, *Hub, []*behind, []*Session) {}, 0, true},
-		"the event of another member": {func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { publish(t, h, "r", "own") }, 1, true},
+		"one of them caught up":       {4, func(_ *testing.T, _ *Hub, sinks []*behind, _ []*Session) { sinks[1].catchUp() }, 1, true},
+		"the last of them caught up":  {1, func(_ *testing.T, _ *Hub, sinks []*behind, _ []*Session) { sinks[0].catchUp() }, 1, false},
+		"all of them left":            {4, func(_ *testing.T, _ *Hub, _ []*behind, sessions []*Session) { leaveAll(sessions) }, 0, false},
+		"now it is one of five":       {1, func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { joinMore(t, h, 1) }, 1, false},
+		"one came who keeps up":       {4, func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { joinMore(t, h, 1) }, 1, true},
+		"nothing":                     {4, func(*testing.T, *Hub, []*behind, []*Session) {}, 0, true},
+		"the event of another member": {4, func(t *testing.T, h *Hub, _ []*behind, _ []*Session) { publish(t, h, "r", "own") }, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, sinks := laggards(t, 4)
 				sessions := sessionsOf(h)
-				for _, s := range sinks {
+				for _, s := range sinks[:news.lag] {
 					s.fallBack()
 				}
 				publish(t, h, "r", "1")
@@ -193,6 +196,23 @@ func joinMore(t *testing.T, h *Hub, n int) {
 	}
 }
 
+// TestOneWriterIsBehind has those members be behind that one of two writers, or
+// of four, has to write for: publishers wait, for all of these are to stay.
+func TestOneWriterIsBehind(t *testing.T) {
+	for lag, waits := range map[int]bool{0: false, 1: false, 2: true, 4: true, 8: true} {
+		synctest.Test(t, func(t *testing.T) {
+			h, sinks := laggards(t, 8)
+			for _, s := range sinks[:lag] {
+				s.fallBack()
+			}
+			publish(t, h, "r", "1")
+			if h.Behind("r") != waits || h.Behind("another") {
+				t.Errorf("with %d of 8 behind, publishers wait: %v", lag, h.Behind("r"))
+			}
+		})
+	}
+}
+
 // TestLaggingRoomEnds has a room end while its members are behind: nothing of it
 // is left to slow others down.
 func TestLaggingRoomEnds(t *testing.T) {
@@ -222,8 +242,13 @@ func TestLagIsSampled(t *testing.T) {
 			looked, last = looked+1, i
 		}
 	}
-	if looked < lagSample-1 || looked > lagSample || last < 75 {
+	if looked != lagSample || last < 75 {
 		t.Errorf("%d were looked at, the last is %d", looked, last)
+	}
+	for n := 0; slices.ContainsFunc(sinks, func(b *behind) bool { return b.looks.Load() == 0 }); n++ {
+		if publish(t, h, "r", "1"); n > 10_000 { // one of thirteen is looked at each time
+			t.Fatal("some are never looked at")
+		}
 	}
 
 	loose := newHub(t, Config{Overflow: func(string) RoomOverflow { return RoomOverflow{Overflow: OverflowDropOldest} }})

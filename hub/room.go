@@ -38,7 +38,7 @@ type room struct {
 	round   int  // counts readings of history
 	held    fifo[heldEvent]
 
-	lags    bool          // most members were behind at the last look
+	lags    bool          // too many members were behind at the last look
 	turns   chan struct{} // taken by the publisher whose turn it is; made when needed
 	changed chan struct{} // tells that publisher to look again; made with turns, has room for one
 
