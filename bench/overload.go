@@ -111,11 +111,19 @@ func refusals(r *load.Result) uint64 {
 	return r.Faults.Total() - min(r.Faults.Refused, r.Codes[string(holdfast.RateLimited)])
 }
 
-// slowness is refusals without members who were closed for being slow: the
-// generator's one thread writes to all of them what it should read.
+// slowness is refusals without members who were closed for being slow, where
+// they were: the generator's one thread writes to all of them what it should
+// read, and may not get to the end of what has come.
 func slowness(r *load.Result) uint64 {
+	if r.LeastUnread < muchUnread {
+		return refusals(r)
+	}
 	return refusals(r) - min(r.Faults.Disconnected, r.Codes[string(holdfast.SlowConsumer)])
 }
+
+// muchUnread is what must have waited for the generator on each connection that
+// ended: more than it reads at once.
+const muchUnread = 128 << 10
 
 // watch asks until ctx ends.
 func (p *phase) watch(ctx context.Context, url string, tokens []string) {
@@ -180,8 +188,15 @@ func overloadRows(size overloadSizes) []overloadRow {
 		{"offered, messages a second", func(p *phase, _ *load.Result) string { return fmt.Sprintf("%.0f", p.offered) }},
 		{"delivered, messages a second to each", of(func(r *load.Result) string { return fmt.Sprintf("%.0f", r.Rate/float64(size.members)) })},
 		{"delivered, from when it was due: p50, p99, max", of(func(r *load.Result) string { return three(&r.Latency) })},
+		{"delivered, from when it was sent: p50, p99, max", of(func(r *load.Result) string { return three(r.Sent) })},
 		{"publish to ack: p50, p99, max", of(func(r *load.Result) string { return three(r.Acks) })},
 		{"publishes refused, connections ended: codes", of(func(r *load.Result) string { return cmp.Or(r.ByCode(), "none") })},
+		{"generator: longest time without a look at what has come; unread on each connection that ended, at least", of(func(r *load.Result) string {
+			if r.LeastUnread == 0 {
+				return millis(float64(r.LongestTurn)) + "; –"
+			}
+			return fmt.Sprintf("%s; %.1f MiB", millis(float64(r.LongestTurn)), float64(r.LeastUnread)/(1<<20))
+		})},
 		{"lost, twice, out of order, of another room", of(func(r *load.Result) string {
 			f := r.Faults
 			if f.Lost+f.Duplicated+f.Reordered+f.Foreign+f.Damaged == 0 {

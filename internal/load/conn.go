@@ -34,6 +34,10 @@ type conn struct {
 	began             int64 // when it was dialled
 
 	in, out []byte // what was read in part, and what could not be written yet
+	unsent  []unsent
+	flushed uint64 // bytes that were left over once, and are written
+	backlog int64  // bytes read since the socket last had nothing more to read
+	more    bool   // it had, at the last read
 	parts   []byte // of a message in several frames
 	inParts bool
 	inRoom  bool    // the join was acknowledged
@@ -102,7 +106,8 @@ func (e *engine) writable(c *conn) {
 		e.lose(c, os.NewSyscallError("write", err))
 		return
 	}
-	if c.out = c.out[n:]; len(c.out) == 0 {
+	e.clock()
+	if c.flush(n, e.now); len(c.out) == 0 {
 		e.recycle(&c.out)
 		_ = e.poll.change(c.fd, c.index, c.generation, false)
 	}
@@ -122,6 +127,7 @@ func (e *engine) readable(c *conn) {
 		e.lose(c, io.ErrUnexpectedEOF)
 		return
 	}
+	c.took(n, len(e.buf))
 	data := e.buf[:n]
 	if len(c.in) > 0 {
 		c.in = append(c.in, data...)
@@ -413,6 +419,7 @@ func (e *engine) lose(c *conn, err error) {
 		e.refuse(c, fmt.Errorf("connection %d, %s after it was begun: %w", c.index, round(time.Duration(e.now-c.began)), err))
 		return
 	}
+	e.rec.unread(c.backlog)
 	e.shut(c)
 	e.ended++
 	e.count(err.Error())
@@ -433,6 +440,7 @@ func (e *engine) shut(c *conn) {
 		closeFD(c.fd) // which takes it out of the poller
 	}
 	c.fd, c.state, c.inRoom, c.inParts, c.parts = -1, dead, false, false, nil
+	c.unsent, c.flushed, c.backlog, c.more = nil, 0, 0, false
 	c.generation++
 	e.recycle(&c.in)
 	e.recycle(&c.out)

@@ -153,6 +153,9 @@ func (e *engine) loop(deadline int64, done func() bool) error {
 			return e.firstRefusal
 		}
 		e.work.turn()
+		if e.clock(); e.lastPass > 0 {
+			e.rec.turned(e.now - e.lastPass)
+		}
 		if done != nil && done() || e.now >= deadline {
 			return nil
 		}

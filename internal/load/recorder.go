@@ -12,8 +12,9 @@ type recorder struct {
 
 	// All of the measured time, and the present interval.
 	total, interval, acks, admissions histogram
-	count                             uint64 // units in the measured time, those of this interval too
-	atTick                            uint64 // count when the interval began
+	wire                              histogram // of paced deliveries, from when they were sent
+	count                             uint64    // units in the measured time, those of this interval too
+	atTick                            uint64    // count when the interval began
 
 	measuring   bool
 	from, until int64 // of the measured time
@@ -31,13 +32,16 @@ type recorder struct {
 	tickedAt   int64
 	atTickUsed marks
 	rssPeak    int64
+
+	longest     int64 // turn of the engine's loop in the measured time
+	leastUnread int64 // of connections that have ended
 }
 
 // marks are what the processes had used at some moment.
 type marks struct{ server, generator usage }
 
 func newRecorder(e *engine) *recorder {
-	r := &recorder{e: e, total: newHistogram(), interval: newHistogram(), acks: newHistogram(), admissions: newHistogram()}
+	r := &recorder{e: e, total: newHistogram(), interval: newHistogram(), acks: newHistogram(), admissions: newHistogram(), wire: newHistogram()}
 	r.every = int64(min(5*time.Second, max(100*time.Millisecond, e.cfg.Duration/100)))
 	r.next = r.every
 	return r
@@ -54,6 +58,27 @@ func (r *recorder) unit(ns int64) {
 	if r.measuring {
 		r.interval.record(ns)
 		r.count++
+	}
+}
+
+// fromWire records how long a delivery took since the message was sent.
+func (r *recorder) fromWire(ns int64) {
+	if r.measuring {
+		r.wire.record(ns)
+	}
+}
+
+// turned records how long the engine has worked without a look at what has come.
+func (r *recorder) turned(ns int64) {
+	if r.measuring {
+		r.longest = max(r.longest, ns)
+	}
+}
+
+// unread records what waited for the engine on a connection that has ended.
+func (r *recorder) unread(bytes int64) {
+	if r.e.ended == 0 || bytes < r.leastUnread {
+		r.leastUnread = bytes
 	}
 }
 

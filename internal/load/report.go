@@ -128,11 +128,17 @@ func (r *Result) details() string {
 	if r.Scenario != Connect {
 		fmt.Fprintf(&b, "  admission p50 %s, p99 %s, max %s of %s\n", short(r.Admissions.P50), short(r.Admissions.P99), short(r.Admissions.Max), plural(int(r.Admissions.Count), "connection"))
 	}
+	if s := r.Sent; s != nil {
+		fmt.Fprintf(&b, "  sent → delivered p50 %s, p99 %s, max %s\n", short(s.P50), short(s.P99), short(s.Max))
+	}
 	if a := r.Acks; a != nil {
 		fmt.Fprintf(&b, "  publish → ack p50 %s, p99 %s, max %s of %s\n", short(a.P50), short(a.P99), short(a.Max), grouped(a.Count))
 	}
 	if u := r.Server; u != nil {
 		fmt.Fprintf(&b, "  server %d (%s): user %.2f s + system %.2f s = %s µs %s, at most %s\n", u.PID, u.Name, u.User.Seconds(), u.System.Seconds(), micro(u.PerUnit), article(r.Unit), bytesText(u.Peak))
+	}
+	if r.LongestTurn > 0 {
+		fmt.Fprintf(&b, "  generator: worked for %s at most before it looked at what had come\n", short(r.LongestTurn))
 	}
 	if m := r.Memory; m != nil {
 		fmt.Fprintf(&b, "  memory %s before, %s with the connections idle: %.1f KB each\n", bytesText(m.Before), bytesText(m.With), m.PerConnection/1000)

@@ -18,7 +18,10 @@ type Result struct {
 	// Latency is that of the unit: for a delivery from the moment that the
 	// message was sent, or in paced and soak should have been.
 	Latency Latency `json:"latency"`
-	// Buckets are its distribution.
+	// Sent is the latency of a delivery from the moment that the message was on
+	// the wire; nil but in paced and soak.
+	Sent *Latency `json:"sent,omitempty"`
+	// Buckets are the distribution of Latency.
 	Buckets []Bucket `json:"buckets,omitempty"`
 	// Acks are how long publishes took to be acknowledged.
 	Acks *Latency `json:"acks,omitempty"`
@@ -36,6 +39,12 @@ type Result struct {
 	Late uint64 `json:"late,omitempty"`
 	// Overdue is how many messages had not come everywhere within the timeout.
 	Overdue uint64 `json:"overdue,omitempty"`
+	// LongestTurn is the longest time that the generator has worked on, in the
+	// measured time, without a look at what has come.
+	LongestTurn time.Duration `json:"longestTurn"`
+	// LeastUnread is how many bytes had come, without the generator having got to
+	// their end, on any connection that ended; the least of them. 0 if none did.
+	LeastUnread int64 `json:"leastUnread,omitempty"`
 	// Cuts is how many members were cut off.
 	Cuts   uint64 `json:"cuts,omitempty"`
 	Faults Faults `json:"faults"`
@@ -100,6 +109,10 @@ func (e *engine) result() *Result {
 	if acks := r.acks.summary(); acks.Count > 0 {
 		out.Acks = &acks
 	}
+	if wire := r.wire.summary(); wire.Count > 0 {
+		out.Sent = &wire
+	}
+	out.LongestTurn, out.LeastUnread = time.Duration(r.longest), r.leastUnread
 	if out.Seconds > 0 {
 		out.Rate = float64(out.Count) / out.Seconds
 	}

@@ -44,8 +44,9 @@ type roomWork struct {
 type slot struct {
 	busy, acked, overdue bool
 	generation           uint32
-	left                 int // members that have not got it
-	at                   int64
+	left                 int   // members that have not got it
+	at                   int64 // when it was, or at a rate should have been, sent
+	sent                 int64 // when it was on the wire
 	stamp                stamp
 }
 
@@ -147,6 +148,9 @@ func (w *roomWork) event(c *conn, text []byte) {
 		return // it was taken for lost, since a later one had come
 	}
 	e.rec.unit(e.now - s.at)
+	if e.cfg.Scenario.paced() {
+		e.rec.fromWire(e.now - s.sent)
+	}
 	s.left--
 	if s.left == 0 && s.acked {
 		w.release(st.slot)
@@ -328,6 +332,9 @@ func (w *roomWork) publishBy(c *conn, at int64) {
 	w.text = e.stamps.appendBody(w.text, s.stamp, w.pad)
 	w.text = append(w.text, `}]`...)
 	e.send(c, opText, w.text)
+	if e.cfg.Scenario.paced() && c.fd >= 0 {
+		e.onWire(c, &s.sent)
+	}
 }
 
 // lookForOverdue notes messages that take too long. They keep their places in

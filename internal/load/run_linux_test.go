@@ -97,6 +97,12 @@ func TestScenarios(t *testing.T) {
 			if r.Count != c.units || r.Latency.Count != c.units || r.Latency.P50 <= 0 || r.Latency.Max < r.Latency.P50 {
 				t.Errorf("%d units of %+v, want %d", r.Count, r.Latency, c.units)
 			}
+			if c.scenario != Paced && r.Sent != nil || c.scenario == Paced && (r.Sent.Count != c.units || r.Sent.P50 <= 0 || r.Sent.Max > r.Latency.Max) {
+				t.Errorf("from when they were sent: %+v, beside %+v", r.Sent, r.Latency)
+			}
+			if r.LongestTurn <= 0 || r.LeastUnread != 0 {
+				t.Errorf("the longest turn took %v, %d bytes are unread", r.LongestTurn, r.LeastUnread)
+			}
 			var points uint64
 			for _, p := range r.Timeline {
 				points += p.Count
