@@ -208,9 +208,11 @@ func testFailures(t *testing.T, st *stage) {
 
 // TestRefusals counts refusals that can be tried again as no faults, and others.
 func TestRefusals(t *testing.T) {
-	slow := load.Result{Faults: load.Faults{Disconnected: 4, Lost: 1}, Codes: map[string]uint64{"SLOW_CONSUMER": 3}}
-	if got := slowness(&slow); got != 2 {
-		t.Errorf("%d are neither refused nor slow, want 2", got)
+	for unread, want := range map[int64]uint64{muchUnread: 2, muchUnread - 1: 5} { // of 5, 3 are slow if the generator was
+		slow := load.Result{Faults: load.Faults{Disconnected: 4, Lost: 1}, Codes: map[string]uint64{"SLOW_CONSUMER": 3}, LeastUnread: unread}
+		if got := slowness(&slow); got != want {
+			t.Errorf("%d are neither refused nor slow with %d bytes unread, want %d", got, unread, want)
+		}
 	}
 	for want, r := range map[uint64]load.Result{
 		0: {Faults: load.Faults{Refused: 5}, Codes: map[string]uint64{"RATE_LIMITED": 5}},
