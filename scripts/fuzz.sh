@@ -6,7 +6,11 @@
 # between its two marks. Inputs that fail are kept by go under the package's
 # testdata/fuzz, where every later go test runs them.
 set -euo pipefail
+report=${FUZZREPORT:+$(realpath "$FUZZREPORT")}
 cd "$(dirname "$0")/.."
+for mark in '<!-- fuzz -->' '<!-- end of fuzz -->'; do
+  [ -z "$report" ] || grep -qxF -- "$mark" "$report" || { echo "fuzz: $report has no line $mark" >&2; exit 1; }
+done
 root=$PWD each=${FUZZTIME:-30s} want=${1:-.} targets=0 failed=""
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -82,14 +86,14 @@ while read -r dir; do
 done < <(go list -f '{{.Dir}}' ./...)
 [ "$targets" -gt 0 ] || { echo "fuzz: no target matches '$want'" >&2; exit 1; }
 cat "$table"
-if [ -n "${FUZZREPORT:-}" ]; then
+if [ -n "$report" ]; then
   {
-    sed '/^<!-- fuzz -->$/q' "$FUZZREPORT"
+    sed '/^<!-- fuzz -->$/q' "$report"
     printf '\n%s, %s, for %s each, with %s: `FUZZTIME=%s scripts/fuzz.sh %q`.\n\n' "$(date -u +%F)" "$(go env GOVERSION)" "$each" "$(nproc) processors" "$each" "$want"
     cat "$table"
     echo
-    sed -n '/^<!-- end of fuzz -->$/,$p' "$FUZZREPORT"
+    sed -n '/^<!-- end of fuzz -->$/,$p' "$report"
   } >"$work/report"
-  cp "$work/report" "$FUZZREPORT"
+  cp "$work/report" "$report"
 fi
 [ -z "$failed" ] || { echo "fuzz: failed:$failed (the inputs are under testdata/fuzz)" >&2; exit 1; }
