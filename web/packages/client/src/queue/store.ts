@@ -40,10 +40,10 @@ export function memoryStore(state: QueueState = fresh()): QueueStore {
   };
 }
 
-/** Opens a store in IndexedDB. Rejects where that fails, or is blocked for 3 s. */
+/** Opens a store in IndexedDB. Rejects where that fails, or is blocked for 7 s: a device may be slow. */
 export function idbStore(factory: IDBFactory, name: string): Promise<QueueStore> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error("IndexedDB does not answer")), 3000);
+    const late = setTimeout(() => reject(new Error("IndexedDB does not answer")), 7000);
     const open = factory.open(name, 1);
     open.onupgradeneeded = () => open.result.createObjectStore("q");
     open.onerror = () => {
