@@ -46,11 +46,11 @@ func (s *rawSource) try(fd uintptr) bool {
 	rd := s.rd
 	rd.parked.Store(false)
 	for {
-		n, err := syscall.Read(int(fd), rd.in.Room())
+		n, errno := readNow(fd, rd.in.Room())
 		switch {
-		case err == syscall.EINTR:
+		case errno == syscall.EINTR:
 			continue
-		case err == syscall.EAGAIN:
+		case errno == syscall.EAGAIN:
 			rd.in.Idle()
 			if rd.renewDue() {
 				s.err = errRenew
@@ -58,8 +58,8 @@ func (s *rawSource) try(fd uintptr) bool {
 			}
 			rd.parked.Store(true)
 			return false
-		case err != nil:
-			s.err = os.NewSyscallError("read", err)
+		case errno != 0:
+			s.err = os.NewSyscallError("read", errno)
 		case n == 0:
 			s.err = io.EOF
 		default:
@@ -93,15 +93,15 @@ func (a *attempt) write(raw syscall.RawConn, out []byte) (int, error) {
 // try is called by RawConn.Write. It never has it wait.
 func (a *attempt) try(fd uintptr) bool {
 	for {
-		n, err := syscall.Write(int(fd), a.out)
-		switch err {
-		case nil:
+		n, errno := writeNow(fd, a.out)
+		switch errno {
+		case 0:
 			a.n = n
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
 		default:
-			a.err = os.NewSyscallError("write", err)
+			a.err = os.NewSyscallError("write", errno)
 		}
 		return true
 	}
