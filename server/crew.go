@@ -55,9 +55,9 @@ func (c *crew) grow(t task) {
 	}()
 }
 
-// join has a task done by the caller, a connection's reader that has claimed
-// a turn for it. Where another goroutine reads on, this one does the connection's
-// work to its end, as those of the crew do.
+// join has a task done by the caller, which reads connections and has claimed
+// a turn for this one. Where another goroutine reads on, this one does the
+// connection's work to its end, as those of the crew do.
 func (c *crew) join(turn *transport.Turn, t task) {
 	c.tally.add()
 	defer c.tally.done()

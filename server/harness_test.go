@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,11 +28,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // secret signs the tests' tokens.
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
-// world is a server on an in-memory network.
+// world is a server on an in-memory network, or on loopback TCP.
 type world struct {
 	t    testing.TB
 	srv  *server.Server
-	net  *memnet.Listener
+	net  *memnet.Listener // nil on TCP
+	over network
 	http *http.Server
 	log  *bytes.Buffer
 }
@@ -40,7 +42,28 @@ type world struct {
 // secret. It ends with the test, or within the bubble by close.
 func newWorld(t testing.TB, cfg server.Config) *world {
 	t.Helper()
-	w := &world{t: t, net: memnet.Listen(), log: new(bytes.Buffer)}
+	l := memnet.Listen()
+	w := worldOn(t, cfg, l, l.DialContext)
+	w.net = l
+	return w
+}
+
+// newTCPWorld is newWorld on loopback.
+func newTCPWorld(t testing.TB, cfg server.Config) *world {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d net.Dialer
+	return worldOn(t, cfg, l, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "tcp", l.Addr().String())
+	})
+}
+
+func worldOn(t testing.TB, cfg server.Config, l net.Listener, over network) *world {
+	t.Helper()
+	w := &world{t: t, over: over, log: new(bytes.Buffer)}
 	if cfg.Authenticator == nil {
 		verifier, err := auth.NewJWT(auth.JWTConfig{Secret: secret, DefaultRooms: everyRoom(t)})
 		if err != nil {
@@ -58,7 +81,7 @@ func newWorld(t testing.TB, cfg server.Config) *world {
 	w.srv = srv
 	w.http = &http.Server{Handler: srv}
 	done := make(chan struct{})
-	go func() { defer close(done); w.http.Serve(w.net) }()
+	go func() { defer close(done); w.http.Serve(l) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -80,7 +103,7 @@ func everyRoom(t testing.TB) *holdfast.RoomPermissions {
 }
 
 func (w *world) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: w.net.DialContext, DisableKeepAlives: true}}
+	return &http.Client{Transport: &http.Transport{DialContext: w.over, DisableKeepAlives: true}}
 }
 
 // token mints a token for sub that lasts ttl; more are claims as JSON.

@@ -61,7 +61,7 @@ func (l *link) mayRead() bool {
 }
 
 // letRead has another goroutine read on if the caller is the reader, and about
-// to wait.
+// to wait: it may read other connections too.
 func (l *link) letRead() {
 	if l.quickly != nil {
 		l.quickly.HandOn()

@@ -57,6 +57,7 @@ type quickPipe interface {
 	SendNow(f *hub.Frame) bool
 	SendAll(frames ...*hub.Frame) bool
 	Claim() *transport.Turn
+	Hurried() bool
 	HandOn()
 }
 

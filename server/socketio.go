@@ -73,7 +73,7 @@ func (s socketIO) dispatch(l *link, p socketio.Packet) {
 			return
 		}
 		j := job{packet: p, event: event, args: args}
-		if l.quick(event) && l.mayRead() {
+		if l.quick(event) && l.mayRead() && (l.quickly == nil || !l.quickly.Hurried()) {
 			if c := l.conn(p.Namespace); c != nil {
 				s.run(c, j)
 				return

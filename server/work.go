@@ -85,6 +85,7 @@ func (q *workQueue) add(l *link, j job) (first bool) {
 		space := make(chan struct{})
 		q.hasSpace = space
 		q.mu.Unlock()
+		l.letRead()
 		select {
 		case <-space:
 		case <-l.eio.Context().Done():

@@ -46,6 +46,11 @@ type EngineConfig struct {
 	// counts.
 	Drops *hub.Drops
 
+	// ReaderEach has each connection read by a goroutine of its own, also where a
+	// few goroutines could read all of them. Default: that is done on Linux, for
+	// connections that are bare TCP.
+	ReaderEach bool
+
 	// Compression accepts permessage-deflate (RFC 7692) from clients that offer
 	// it, without context takeover. Default: no extension is accepted.
 	Compression bool
@@ -77,7 +82,9 @@ type EngineConfig struct {
 type Receiver interface {
 	// Message is called for each message. data is valid only during the call.
 	// While it blocks, nothing more is read from the peer, unless it was allowed
-	// to by Conn.Claim, and the heartbeat does not hold that against it. A panic ends the connection with INTERNAL.
+	// to by Conn.Claim, and the heartbeat does not hold that against it; other
+	// connections may be read some milliseconds late. A panic ends the connection
+	// with INTERNAL.
 	Message(c *Conn, data []byte, binary bool)
 	// Closed is called once, as soon as the session is over and the last
 	// Message has returned; nothing may be sent any more, and frames queued

@@ -55,7 +55,7 @@ type Conn struct {
 	registered bool
 	delivering bool  // Open or Receiver.Message is running
 	notify     bool  // Receiver.Closed is due once delivering ends
-	claimable  *Turn // while Receiver.Message runs that may claim one
+	claimable  *Turn // while Receiver.Message runs in one
 	err        *holdfast.Error
 	ctx        context.Context // made when first asked for
 	cancel     context.CancelCauseFunc
@@ -259,7 +259,7 @@ func (c *Conn) begin() error {
 }
 
 // deliver hands a message to the receiver, which may claim t unless it is nil.
-// If t is handed on, nothing of the session is the caller's any more.
+// If t is gone then, nothing of the session is the caller's any more.
 func (c *Conn) deliver(data []byte, binary bool, t *Turn) {
 	c.mu.Lock()
 	if c.state != stateOpen {

@@ -7,8 +7,10 @@
 // and hands its messages to a Receiver. What is sent to a Conn goes through a bounded
 // queue: Send never blocks, and a peer that does not read is cut off.
 //
-// An idle WebSocket connection costs one goroutine, which waits in the read
-// loop, no buffer on TCP, and one timer. On TCP a few writers, one a processor,
+// An idle WebSocket connection costs one timer, and no buffer on TCP. On Linux a
+// few loops, one a processor, read all TCP connections, deliver their messages, and
+// leave a connection alone whose receiver blocks; others have a goroutine that
+// waits in the read loop. On TCP as many writers
 // write for all connections and never wait for one; a connection has a writer of
 // its own only while its peer is slow. What waits is joined into one write. Package
 // github.com/gobwas/ws upgrades connections and checks headers; the rest of

@@ -140,7 +140,7 @@ func (c *Conn) cut() {
 	case polled:
 		c.remove()
 	case s != nil:
-		s.conn.Close() // the read loop does the rest
+		s.hangUp() // who reads does the rest
 	}
 }
 
@@ -161,7 +161,7 @@ func (c *Conn) remove() {
 	}
 	c.mu.Unlock()
 	if s != nil {
-		s.conn.Close()
+		s.hangUp()
 	}
 	if probe != nil {
 		probe.conn.Close()

@@ -27,10 +27,11 @@ type host struct {
 	pack   *deflater      // nil without compression
 
 	pool     wsframe.Buffers
-	attempts sync.Pool     // of *attempt
-	shards   []shard       // static; they write
-	sockets  atomic.Uint64 // made so far
+	attempts sync.Pool // of *attempt
+	shards   []shard   // static; they write
+	loops    []loop    // static; they read. Empty: goroutines do
 	watch    watch
+	sockets  atomic.Uint64 // made so far
 
 	// wg counts sessions, goroutines, and requests being answered. It is added
 	// to only under mu before closed is set, or while one is counted already.
@@ -44,8 +45,11 @@ type host struct {
 func newHost(cfg EngineConfig) *host {
 	h := &host{cfg: cfg, start: time.Now(), conns: make(map[string]*Conn)}
 	h.clock = h.now
-	h.watch.slots = make([]slot, turnsEach*runtime.GOMAXPROCS(0))
+	h.watch.stopped = make(chan struct{})
 	h.shards = newShards(runtime.GOMAXPROCS(0), &h.wg)
+	if hasPoller && !cfg.ReaderEach {
+		h.loops = newLoops(h, runtime.GOMAXPROCS(0))
+	}
 	if cfg.Compression {
 		h.pack = newDeflater(cfg.CompressFrom)
 	}
@@ -69,7 +73,7 @@ func (h *host) Close(ctx context.Context) error {
 	last := len(h.conns) == 0
 	h.mu.Unlock()
 	if last {
-		h.stopShards()
+		h.stopAll()
 	}
 	return drainAll(ctx, h.all, &h.wg)
 }
@@ -128,17 +132,21 @@ func (h *host) forget(c *Conn) {
 	last := h.closed && len(h.conns) == 0
 	h.mu.Unlock()
 	if last {
-		h.stopShards()
+		h.stopAll()
 	}
 	h.wg.Done()
 }
 
-// stopShards ends the writers. It is called when the host is closed and has no
+// stopAll ends the writers and the loops. It is called when the host is closed and has no
 // sessions, and so will have none.
-func (h *host) stopShards() {
+func (h *host) stopAll() {
 	for i := range h.shards {
 		h.shards[i].stop()
 	}
+	for i := range h.loops {
+		h.loops[i].stop()
+	}
+	h.watch.stop.Do(func() { close(h.watch.stopped) })
 }
 
 // instant is a time since the start of the host: short to store and to

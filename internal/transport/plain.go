@@ -45,6 +45,11 @@ type PlainConfig struct {
 	// PROTOCOL_ERROR, and closes the connection with 1003.
 	Binary bool
 
+	// ReaderEach has each connection read by a goroutine of its own, also where a
+	// few goroutines could read all of them. Default: that is done on Linux, for
+	// connections that are bare TCP.
+	ReaderEach bool
+
 	// Compression accepts permessage-deflate (RFC 7692) from clients that offer
 	// it, without context takeover. Default: no extension is accepted.
 	Compression bool
@@ -90,6 +95,7 @@ func NewPlain(cfg PlainConfig) *Plain {
 		CloseTimeout: cfg.CloseTimeout,
 		MaxPayload:   cfg.MaxPayload,
 		QueueBytes:   cfg.QueueBytes,
+		ReaderEach:   cfg.ReaderEach,
 		Compression:  cfg.Compression,
 		CompressFrom: cfg.CompressFrom,
 		Drops:        cfg.Drops,

@@ -34,7 +34,8 @@ func breach(err error) error {
 // source is where a reader's bytes come from.
 type source interface {
 	// fill reads at least one byte to rd.in.Room(). If it has to wait for it, it
-	// sets rd.parked meanwhile and may call rd.in.Idle before.
+	// sets rd.parked meanwhile and may call rd.in.Idle before; if rd.served is set,
+	// it returns errLater instead.
 	fill(rd *reader) (int, error)
 }
 
@@ -60,6 +61,11 @@ type reader struct {
 	clock   func() instant // nil: it is never replaced
 	deep    bool           // it has handled messages
 	renewed instant        // when it was replaced last; 0: never
+
+	// Of a connection that a loop serves.
+	served bool // no fill waits: it returns errLater
+	reads  int  // how often it may still be read before it is the others' turn
+	drops  bool // what is read is kept no more; see discard
 
 	// parked is true while fill waits for the peer. Any goroutine may read it.
 	parked atomic.Bool
@@ -227,15 +233,25 @@ func parseHeader(p []byte) (ws.Header, int, error) {
 	return ws.Header{Fin: h.Fin, Rsv: h.Rsv, OpCode: ws.OpCode(h.OpCode), Masked: h.Masked, Mask: h.Mask, Length: h.Length}, size, err
 }
 
-// discard reads until the stream ends, and keeps nothing.
-func (rd *reader) discard() {
+// errLater is what a fill returns that would have to wait, where a loop serves the
+// connection: the reader is to be called again when there is more. What it has of
+// a message it keeps.
+var errLater = errors.New("transport: to be read on later")
+
+// discard reads until the stream ends, and keeps nothing. If that is not now, it is
+// to be called again.
+func (rd *reader) discard() stopped {
+	rd.drops = true
 	rd.slow, rd.msg, rd.op, rd.clock = nil, nil, 0, nil
 	for {
 		rd.in.Drop()
-		if rd.more() != nil {
+		if err := rd.more(); err != nil {
 			rd.in.Drop()
 			rd.in.Idle()
-			return
+			if err == errLater {
+				return later
+			}
+			return ended
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 // TestRenewedReader has the goroutine that reads replaced each time that it
 // would wait, and nothing of that is seen.
 func TestRenewedReader(t *testing.T) {
-	rg := newRig(t, tcpNetwork(t), EngineConfig{}, echoing, func(s *session) { s.got = nil })
+	rg := newRig(t, tcpNetwork(t), EngineConfig{ReaderEach: true}, echoing, func(s *session) { s.got = nil })
 	var looks atomic.Int64
 	rg.engine.clock = func() instant { return instant(looks.Add(1)) * renewEvery }
 	c, s := rg.connect()

@@ -32,6 +32,9 @@ type rawSource struct {
 }
 
 func (s *rawSource) fill(rd *reader) (int, error) {
+	if rd.served && rd.reads == 0 {
+		return 0, s.later(rd)
+	}
 	s.rd, s.n, s.err = rd, 0, nil
 	if err := s.raw.Read(s.step); err != nil {
 		rd.parked.Store(false)
@@ -46,11 +49,16 @@ func (s *rawSource) try(fd uintptr) bool {
 	rd := s.rd
 	rd.parked.Store(false)
 	for {
-		n, errno := readNow(fd, rd.in.Room())
+		room := rd.in.Room()
+		n, errno := readNow(fd, room)
 		switch {
 		case errno == syscall.EINTR:
 			continue
 		case errno == syscall.EAGAIN:
+			if rd.served {
+				s.err = s.later(rd)
+				return true
+			}
 			rd.in.Idle()
 			if rd.renewDue() {
 				s.err = errRenew
@@ -64,9 +72,19 @@ func (s *rawSource) try(fd uintptr) bool {
 			s.err = io.EOF
 		default:
 			s.n = n
+			if rd.reads--; n < len(room) {
+				rd.reads = 0 // what comes now, the poller tells
+			}
 		}
 		return true
 	}
+}
+
+// later is for a reader that does not wait itself.
+func (s *rawSource) later(rd *reader) error {
+	rd.in.Idle()
+	rd.parked.Store(true)
+	return errLater
 }
 
 // newRaw returns the way to write to conn without waiting; nil if there is none.

@@ -33,7 +33,7 @@ func TestStuckPeerOnTCP(t *testing.T) {
 // out, by a sender that the engine does not wait for. Who writes the rest of it
 // would be left over.
 func TestNothingBeginsAfterClose(t *testing.T) {
-	rg := newRig(t, tcpNetwork(t), EngineConfig{QueueBytes: 1 << 30, PingInterval: time.Hour})
+	rg := newRig(t, tcpNetwork(t), EngineConfig{QueueBytes: 1 << 30, PingInterval: time.Hour, ReaderEach: true}) // a loop waits for the write
 	client, s := rg.connect()
 	c := s.conn
 	c.Send(s.frame("first"))

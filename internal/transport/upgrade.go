@@ -129,7 +129,7 @@ func (c *Conn) run(w http.ResponseWriter, r *http.Request, handshake *hub.Frame)
 	c.kick()
 	c.mu.Unlock()
 	c.host.wg.Add(1)
-	go c.readLoop(s)
+	c.read(s)
 }
 
 // serveUpgrade tries a WebSocket for a polling session. Until its upgrade
@@ -201,7 +201,7 @@ func (c *Conn) probe(s *socket) {
 	err := c.readProbe(s)
 	if err == nil && c.switchTo(s) {
 		c.host.wg.Add(1)
-		c.readLoop(s)
+		c.read(s)
 		return
 	}
 	if fe, ok := errors.AsType[*frameError](err); ok {

@@ -255,7 +255,7 @@ func (c *Conn) closeWritten(s *socket) {
 	c.mu.Unlock()
 	switch {
 	case got:
-		s.conn.Close() // which ends the read loop
+		s.hangUp() // which ends the reading
 	case desynced:
 		halfClose(s.conn)
 	}
