@@ -44,10 +44,9 @@ type loop struct {
 	// What follows belongs to the goroutine that has the loop.
 	tags  []uint64
 	due   []pending // of those that can be read, the ones that are not served yet
-	batch []pending // all of them
+	batch []pending // of all that could
 	now   pending   // is being served
 	pace  pace
-	began time.Time // to serve the batch
 }
 
 func newLoops(h *host, n int) []loop {
@@ -131,6 +130,9 @@ func (l *loop) run() {
 				t.over = true
 				return
 			}
+			if l.pace.served() || len(l.due) == 0 {
+				l.pace.look(time.Now())
+			}
 		}
 		l.now, t.conn = pending{}, nil // who waits holds no connection
 		if !l.wait() {
@@ -156,14 +158,11 @@ func (l *loop) endAll() {
 
 // wait waits until connections can be read; false if the loop is stopped.
 func (l *loop) wait() bool {
-	if len(l.batch) > 0 {
-		l.pace.served(len(l.batch), time.Since(l.began))
-	}
 	var err error
 	if l.tags, err = l.poller.wait(l.tags[:0]); err != nil {
 		return false
 	}
-	l.began = time.Now()
+	l.pace.begin(time.Now())
 	l.batch = l.batch[:0]
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/holdfast-dev/holdfast"
 	"github.com/holdfast-dev/holdfast/hub"
@@ -455,7 +456,7 @@ func TestLoopHurried(t *testing.T) {
 		}), nil
 	}})
 	rg.engine.loops = rg.engine.loops[:1]
-	rg.engine.loops[0].pace.left = 3
+	rg.engine.loops[0].pace = pace{left: 3, until: time.Now().Add(time.Hour)}
 	c := rg.webSocket(websocketQuery)
 	c.next()
 	for i := range 3 {

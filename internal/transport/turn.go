@@ -2,6 +2,7 @@ package transport
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/holdfast-dev/holdfast"
 )
@@ -113,6 +114,8 @@ func (l *loop) handOn(count uint64) {
 		c.mu.Unlock()
 	}
 	l.now = pending{}
+	l.pace.served()
+	l.pace.look(time.Now())
 	go l.run()
 }
 
