@@ -63,8 +63,8 @@ func (c *Conn) Claim() *Turn {
 }
 
 // Hurried reports whether the call of Receiver.Message that is under way should
-// leave to others what may take a millisecond, since connections wait for it
-// that often had to wait lately. It is to be called as Claim is.
+// leave to others what may take a millisecond: it holds up other connections, and
+// that took long lately. It is to be called as Claim is.
 func (c *Conn) Hurried() bool { return c.claimable != nil && !c.claimable.may }
 
 // Release ends a turn that was claimed. It reports whether Message still runs
