@@ -372,12 +372,13 @@ func (rg *rig) later(method, sid, body string) <-chan answer {
 }
 
 // waiting waits until a poll of the session is held.
-func (s *session) waiting() {
-	until(func() bool {
-		s.conn.mu.Lock()
-		defer s.conn.mu.Unlock()
-		return s.conn.poll.wake != nil
-	})
+func (s *session) waiting() { until(s.polled) }
+
+// polled reports whether a poll of the session is held.
+func (s *session) polled() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.conn.poll.wake != nil
 }
 
 // until waits for something inside the engine that no event tells.

@@ -79,7 +79,7 @@ func TestPollThatOvertakesUpgrade(t *testing.T) {
 		c.text("2probe")
 		c.want("text 3probe")
 		waits := rg.later("GET", sid, "")
-		s.waiting()
+		until(func() bool { return s.polled() || len(waits) > 0 }) // the latter as below
 		c.text("5")
 		if a := <-waits; a.status != 400 && a != (answer{200, "6"}) { // the latter if this process was held up
 			t.Errorf("poll got %v", a)
