@@ -22,6 +22,7 @@ func (p *turning) SendNow(*hub.Frame) bool  { p.sent++; return true }
 func (*turning) SendAll(...*hub.Frame) bool { return true }
 func (p *turning) Claim() *transport.Turn   { return &p.turn }
 func (*turning) HandOn()                    {}
+func (*turning) Hurried() bool              { return false }
 
 // An event for a raw handler costs no more where the reader runs that itself.
 func TestEventInTurnAllocates(t *testing.T) {
