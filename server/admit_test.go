@@ -153,7 +153,7 @@ func TestNoConnectInTime(t *testing.T) {
 		w := newWorld(t, server.Config{})
 		start := time.Now()
 		p := w.dial()
-		p.wantClose(1002, "PROTOCOL_ERROR")
+		p.wantClose(1001, "GOING_AWAY")
 		if d := time.Since(start); d != 10*time.Second {
 			t.Errorf("closed after %v", d)
 		}

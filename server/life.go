@@ -226,11 +226,13 @@ func (c *Conn) left(room string, err *holdfast.Error) {
 	c.notify(notice{name: "room:left", room: room, err: err})
 }
 
-// tooLate ends a connection that did not ask to be admitted in time. It is called
-// with mu held, and releases it.
+// tooLate ends a connection that did not ask to be admitted in time. Over
+// Socket.IO nothing need be wrong with its client: on a machine that is busy,
+// either's, a CONNECT may take that long, and who is told PROTOCOL_ERROR never
+// comes back. It is called with mu held, and releases it.
 func (l *link) tooLate() {
 	p, plain := l.proto.(plainWS)
-	err := holdfast.Errorf(holdfast.ProtocolError, "no CONNECT within %v", l.srv.cfg.ConnectTimeout)
+	err := holdfast.Errorf(holdfast.GoingAway, "no CONNECT within %v", l.srv.cfg.ConnectTimeout)
 	if plain {
 		err = holdfast.Unauthenticated.New()
 	}

@@ -66,7 +66,7 @@ export class Connection {
     this.#handshake = handshake;
     engine.owner = { message: (f) => this.#message(f), ended: () => this.#ended() };
     this.#at(world.now() + connectTime, () => {
-      if (this.#members.size === 0) this.end(new Refusal("PROTOCOL_ERROR", "no CONNECT within 10s"));
+      if (this.#members.size === 0) this.end(new Refusal("GOING_AWAY", "no CONNECT within 10s"));
     });
   }
 

@@ -312,7 +312,7 @@ describe("sockets", () => {
     await pass(9_999);
     expect(closed).toBe(undefined);
     await pass(1);
-    expect([closed, server.connections, server.connected]).toEqual([1002, 1, 0]);
+    expect([closed, server.connections, server.connected]).toEqual([1001, 1, 0]);
   });
 
   test("plain: nothing of Holdfast's own is told", async () => {
