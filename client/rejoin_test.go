@@ -114,14 +114,11 @@ func TestRejoinWithFullInbox(t *testing.T) {
 	})
 }
 
-// A refused rejoin: told to the holders at once or, where it may pass, after a
-// few tries.
+// A refused rejoin is told to the holders at once where that is for good.
 func TestL47RejoinRefused(t *testing.T) {
 	for code, want := range map[holdfast.Code]int{
 		holdfast.Forbidden:    1,
 		holdfast.NotFound:     1,
-		holdfast.RateLimited:  joinRetries + 1,
-		holdfast.Internal:     joinRetries + 1,
 		holdfast.TokenExpired: 1, // no Source to refresh from
 	} {
 		j := &joinable{answer: func(p *peer, id, room, payload string) bool {
@@ -147,23 +144,39 @@ func TestL47RejoinRefused(t *testing.T) {
 			room.Leave()
 		})
 	}
-	// One that passes.
-	j := &joinable{}
-	j.answer = func(p *peer, id, room, payload string) bool {
-		if len(j.asked.all()) < 2 || len(j.asked.all()) > 4 {
-			return false
+}
+
+// One that may pass is not told, however long it takes: the room is asked for
+// until the server lets the socket in, and goes on where it was.
+func TestL47RejoinRefusedForNow(t *testing.T) {
+	const refusals = 40
+	for _, code := range []holdfast.Code{holdfast.RateLimited, holdfast.Internal, holdfast.ConnectionLimit, holdfast.GoingAway} {
+		j := &joinable{}
+		j.answer = func(p *peer, id, room, payload string) bool {
+			switch n := len(j.asked.all()); {
+			case n == 1:
+				return false
+			case n <= 1+refusals:
+				p.no(id, string(code))
+			default:
+				p.publish(room, 11, "11")
+				p.ok(id, `{"room":"a","epoch":"e","offset":11,"recovered":true}`)
+			}
+			return true
 		}
-		p.no(id, "RATE_LIMITED")
-		return true
+		rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
+			var got list[string]
+			mustJoin(t, s, "a", JoinOptions{
+				OnEvent: func(_ context.Context, e *holdfast.Event) { got.add(string(e.Data)) },
+				OnLeft:  func(_ context.Context, err error) { t.Errorf("%s: left: %v", code, err) },
+			})
+			f.restart()
+			time.Sleep(time.Hour)
+			if n := len(j.asked.all()); n != 2+refusals || got.String() != "[11]" {
+				t.Errorf("%s: asked %d times, got %v", code, n, &got)
+			}
+		})
 	}
-	rooms(t, j, func(t *testing.T, f *fake, s *Socket) {
-		mustJoin(t, s, "a", JoinOptions{OnLeft: func(context.Context, error) { t.Error("left") }})
-		f.restart()
-		time.Sleep(time.Minute)
-		if len(j.asked.all()) != 5 {
-			t.Errorf("asked %v", &j.asked)
-		}
-	})
 }
 
 // Many rooms are joined again a few at a time.

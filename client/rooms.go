@@ -16,9 +16,9 @@ import (
 const (
 	// joinWindow is how many joins are under way at once after a reconnect.
 	joinWindow = 32
-	// joinRetries is how often the socket asks to come back into a room that
-	// the server can't let it into just now.
-	joinRetries = 5
+	// joinRenewals is how many refusals in a row, each after the token was
+	// renewed, keep the socket out of a room for good.
+	joinRenewals = 5
 )
 
 // room is what the holders of a room share. Guarded by the socket's mu.
@@ -32,6 +32,7 @@ type room struct {
 	asked    bool               // a join is under way on the present connection
 	settled  bool               // it was a member once, or was joined before Connect
 	tries    int                // refusals in a row
+	renewals int                // how many of them the token was renewed for
 
 	presence json.RawMessage // what others are to see; nil: nothing was set
 	told     json.RawMessage // what the server was told, on the present connection
@@ -232,7 +233,7 @@ func (s *Socket) up(c *conn) {
 		close(c.run.up)
 	}
 	for _, r := range s.rooms {
-		r.member, r.asked, r.tries, r.told, r.typed = false, false, 0, nil, time.Time{}
+		r.member, r.asked, r.tries, r.renewals, r.told, r.typed = false, false, 0, 0, nil, time.Time{}
 	}
 	s.askMoreLocked(c)
 }
@@ -310,7 +311,7 @@ func (s *Socket) joined(c *conn, r *room, args socketio.Args, err error) {
 		s.refusedLocked(c, r, err)
 		return
 	}
-	r.member, r.settled, r.tries = true, true, 0
+	r.member, r.settled, r.tries, r.renewals = true, true, 0, 0
 	missed := ack.Recovered != nil && !*ack.Recovered
 	s.settleLocked(r, ack.Position, missed)
 	s.presentLocked(c, r, ack.Presence)
@@ -359,17 +360,19 @@ func metaAt(room string, at holdfast.Position) *meta {
 
 // refusedLocked handles a refused join: the first one is the joiner's to hear
 // of; a room that the socket was in is asked for again only where the server
-// says that it may work later.
+// says that it may work later, and then until it does: a server that is busy for
+// minutes after a restart must not cost anybody a room.
 func (s *Socket) refusedLocked(c *conn, r *room, err error) {
 	r.tries++
 	again := false
-	if refusal, ok := errors.AsType[*holdfast.Error](err); ok && r.settled && r.tries <= joinRetries {
+	if refusal, ok := errors.AsType[*holdfast.Error](err); ok && r.settled {
 		rules := rules{cfg: s.cfg, random: randomFraction, attempts: r.tries}
 		switch refusal.Code.Info().Action {
 		case holdfast.ActionWait, holdfast.ActionReconnect:
 			again = true
 		case holdfast.ActionRefresh, holdfast.ActionRefreshOnce:
-			again = c.refreshLocked(refusal)
+			r.renewals++
+			again = r.renewals <= joinRenewals && c.refreshLocked(refusal)
 		}
 		if again {
 			wait := rules.backoff(refusal)

@@ -24,8 +24,9 @@ interface Shared {
   asked?: boolean;
   /** It was a member once. */
   settled?: boolean;
-  /** Refusals in a row, and the wait for the next try. */
+  /** Refusals in a row, those of them that asked for a new token, and the wait for the next try. */
   tries: number;
+  renewals: number;
   retry?: Timer | undefined;
   /** What others are to see of the user, and what the server was told of it. */
   shown?: unknown;
@@ -97,7 +98,7 @@ export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusal
     if (error) refused(l, r, error);
     else {
       r.member = r.settled = true;
-      r.tries = 0;
+      r.tries = r.renewals = 0;
       const { epoch, offset } = ack;
       const missed = ack.recovered === false && r.at;
       if (missed || !r.at || r.at.epoch !== epoch || r.at.offset < offset) r.at = { epoch, offset };
@@ -111,11 +112,13 @@ export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusal
   };
 
   // The first refusal is the joiner's to hear of; a room that it was in is
-  // asked for again where the server says that it may work later.
+  // asked for again where the server says that it may work later, until it
+  // does. New tokens are tried five times.
   const refused = (l: Link, r: Shared, error: HoldfastError) => {
     const action = actionOf(error);
-    const later = action === "wait" || action === "reconnect" || (/^refresh/.test(action) && l.renew(error));
-    if (!r.settled || ++r.tries > 5 || !later) return expel(r, error);
+    r.tries++;
+    const later = action === "wait" || action === "reconnect" || (/^refresh/.test(action) && ++r.renewals < 6 && l.renew(error));
+    if (!r.settled || !later) return expel(r, error);
     r.retry = setTimeout(() => {
       r.retry = undefined;
       ask(r);
@@ -198,6 +201,7 @@ export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusal
       holders: [],
       at: o.since,
       tries: 0,
+      renewals: 0,
       typed: 0,
       typers: new Map(),
       present: [],
@@ -285,7 +289,7 @@ export function createRooms(core: RoomsCore, { Emitter, actionOf, local, refusal
     up(l: Link) {
       link = l;
       for (const r of rooms.values()) {
-        r.tries = r.typed = 0;
+        r.tries = r.renewals = r.typed = 0;
         r.told = undefined;
       }
       askMore();

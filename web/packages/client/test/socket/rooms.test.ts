@@ -117,17 +117,34 @@ describe("L47", () => {
     expect([left, server.named("room:join").length]).toEqual([["FORBIDDEN"], 1]);
   });
 
-  it("a rejoin that is refused for the time being is tried again, five times", async () => {
+  it.each(["RATE_LIMITED", "INTERNAL", "CONNECTION_LIMIT", "GOING_AWAY"])(
+    "a rejoin that is refused for the time being is tried again until it works: %s",
+    async (code) => {
+      const { server, socket } = client();
+      await socket.connect();
+      const a = socket.join("r");
+      await a.joined;
+      const left: string[] = [];
+      a.onLeft((e) => left.push(e.code));
+      let n = 0;
+      server.answers["room:join"] = (d) => (n++ < 40 ? no(code) : ok({ room: d.room, epoch: "e", offset: 7 }));
+      server.peer.close(1006);
+      await advance(3_600_000);
+      expect([left, n > 40, a.position]).toEqual([[], true, { epoch: "e", offset: 7 }]);
+    },
+  );
+
+  it("a rejoin that no new token helps is given up after five", async () => {
     const { server, socket } = client();
     await socket.connect();
     const a = socket.join("r");
     await a.joined;
     const left: string[] = [];
     a.onLeft((e) => left.push(e.code));
-    server.answers["room:join"] = () => no("RATE_LIMITED");
+    server.answers["room:join"] = () => no("PERMISSION_VERSION_STALE");
     server.peer.close(1006);
-    await advance(600000);
-    expect([left, server.named("room:join").length]).toEqual([["RATE_LIMITED"], 7]);
+    await advance(600_000);
+    expect([left, server.named("room:join").length]).toEqual([["PERMISSION_VERSION_STALE"], 7]);
   });
 
   it("a rejoin that is refused for permissions that changed: after a refresh", async () => {
