@@ -26,7 +26,7 @@ const away: ConnectionState = { state: "disconnected", connected: false, connect
 export function useConnectionState(): ConnectionState {
   const { socket } = useRealtimeClient();
   return useSyncExternalStore(
-    useMemo(() => (changed: () => void) => socket.subscribe(changed), [socket]),
+    useMemo(() => socket.subscribe.bind(socket), [socket]),
     () => socket.state,
     () => away,
   );
