@@ -90,7 +90,7 @@ func (f *fleet) watch() (changes []<-chan Change) {
 // early.
 func (f *fleet) back(ch <-chan Change, early int) (failures, late int) {
 	f.tb.Helper()
-	timeout := time.NewTimer(fleetPatience)
+	timeout := time.NewTimer(f.patience())
 	defer timeout.Stop()
 	for cut := false; ; early-- {
 		select {
@@ -105,14 +105,14 @@ func (f *fleet) back(ch <-chan Change, early int) (failures, late int) {
 			}
 			cut = cut || c.State == Disconnected
 		case <-timeout.C:
-			f.tb.Fatal("a client did not come back")
+			f.tb.Fatalf("a client did not come back\n%s", f.report("room"))
 		}
 	}
 }
 
 // settle waits until something is so.
 func (f *fleet) settle(so func() bool) {
-	timeout := time.NewTimer(fleetPatience / 4)
+	timeout := time.NewTimer(f.patience() / 4)
 	defer timeout.Stop()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()

@@ -24,7 +24,7 @@ import (
 // the time between two pings.
 const fleetServer = "HOLDFAST_FLEET_SERVER"
 
-// fleetPatience bounds everything that a fleet waits for.
+// fleetPatience bounds everything that a fleet waits for: see fleet.patience.
 const fleetPatience = 5 * time.Minute
 
 // serveFleet is the life of the server of a fleet: it does what the lines of
@@ -37,12 +37,15 @@ func serveFleet(pings string) error {
 	cfg := holdfasttest.Config{TCP: true}
 	// The server looks no sooner than its timeout whether the next ping is due.
 	cfg.Server.PingInterval, cfg.Server.PingTimeout = every, min(every, 20*time.Second)
+	why := newEnds()
+	cfg.Server.Logger = slog.New(why)
 	s, err := holdfasttest.NewServer(cfg)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	fmt.Println(s.URL)
+	var last holdfast.Position
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		answer := "ok"
@@ -53,6 +56,10 @@ func serveFleet(pings string) error {
 			if err = s.Stop(); err == nil {
 				err = s.Start()
 			}
+		case "view": // ROOM
+			if answer, err = viewFleet(s, why, rest, last); err != nil {
+				return err
+			}
 		case "publish": // COUNT ROOM
 			var n int
 			var room string
@@ -60,7 +67,7 @@ func serveFleet(pings string) error {
 				return err
 			}
 			for i := range n {
-				if _, err = s.Server().Publish(context.Background(), room, "moved", fleetMove{Card: i, To: "done", By: "somebody else", Note: strings.Repeat("x", 40)}); err != nil {
+				if last, err = s.Server().Publish(context.Background(), room, "moved", fleetMove{Card: i, To: "done", By: "somebody else", Note: strings.Repeat("x", 40)}); err != nil {
 					break
 				}
 			}
@@ -93,6 +100,7 @@ type fleet struct {
 	out *bufio.Reader
 
 	clients  []*Client
+	pilots   []*pilot // of the clients, in the same order
 	managers []*tokens.Manager
 	got      atomic.Int64  // events, of all clients
 	want     atomic.Int64  // and how many make a wake
@@ -148,6 +156,17 @@ func (f *fleet) do(format string, args ...any) string {
 	return f.line()
 }
 
+// patience is how long to wait for something: not until go test ends all
+// without a word, so that there is time left to say what is missing.
+func (f *fleet) patience() time.Duration {
+	if t, ok := f.tb.(*testing.T); ok {
+		if end, ok := t.Deadline(); ok {
+			return min(fleetPatience, time.Until(end)*3/4)
+		}
+	}
+	return fleetPatience
+}
+
 // session is of a Manager's user, with the one token.
 func (f *fleet) session() tokens.Session {
 	return tokens.Session{Access: f.token.Access, User: holdfast.User{ID: "ann"}, Lifetime: time.Hour}
@@ -169,7 +188,7 @@ func (f *fleet) manager() *tokens.Manager {
 // launch adds n clients, each in the room; source gives each its Source.
 func (f *fleet) launch(n int, room string, source func() tokens.Source) {
 	f.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), fleetPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), f.patience())
 	defer cancel()
 	hc := &http.Client{Transport: f.http}
 	clients := make([]*Client, n)
@@ -180,21 +199,25 @@ func (f *fleet) launch(n int, room string, source func() tokens.Source) {
 		}
 		clients[i] = c
 	}
-	f.clients = append(f.clients, clients...)
-	next := make(chan *Client)
+	pilots := make([]*pilot, n)
+	for i, c := range clients {
+		pilots[i] = &pilot{client: c}
+	}
+	f.clients, f.pilots = append(f.clients, clients...), append(f.pilots, pilots...)
+	next := make(chan *pilot)
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
 	for range 32 {
 		wg.Go(func() {
-			for c := range next {
-				if err := f.join(ctx, c, room); err != nil {
+			for p := range next {
+				if err := f.join(ctx, p, room); err != nil {
 					failed.Store(&err)
 				}
 			}
 		})
 	}
-	for _, c := range clients {
-		next <- c
+	for _, p := range pilots {
+		next <- p
 	}
 	close(next)
 	wg.Wait()
@@ -203,19 +226,23 @@ func (f *fleet) launch(n int, room string, source func() tokens.Source) {
 	}
 }
 
-func (f *fleet) join(ctx context.Context, c *Client, room string) error {
-	s := c.Socket()
+func (f *fleet) join(ctx context.Context, p *pilot, room string) error {
+	s := p.client.Socket()
 	if err := s.Connect(ctx); err != nil {
 		return err
 	}
-	r, err := s.Join(ctx, room, JoinOptions{})
+	var o JoinOptions
+	if _, ok := f.tb.(*testing.T); ok { // a benchmark counts every handler
+		o.OnLeft, o.OnReset = p.left, p.reset
+	}
+	r, err := s.Join(ctx, room, o)
 	if err != nil {
 		return err
 	}
-	last := r.Position().Offset // its handlers run one after another
+	p.begin(r.Position()) // its handlers run one after another
 	OnEvent(r, "moved", func(_ context.Context, ev Event[fleetMove]) {
-		if last++; ev.Data.To != "done" || ev.Position.Offset != last {
-			f.tb.Errorf("got %+v, not the event at %d", ev, last)
+		if want := p.heard(); ev.Data.To != "done" || ev.Position.Offset != want {
+			f.tb.Errorf("got %+v, not the event at %d", ev, want)
 		}
 		f.count()
 	})
@@ -234,12 +261,12 @@ func (f *fleet) publish(n int, room string, want int) {
 	f.tb.Helper()
 	f.want.Store(f.got.Load() + int64(want))
 	f.do("publish %d %s", n, room)
-	timeout := time.NewTimer(fleetPatience)
+	timeout := time.NewTimer(f.patience())
 	defer timeout.Stop()
 	select {
 	case <-f.wake:
 	case <-timeout.C:
-		f.tb.Fatalf("%d events are missing", f.want.Load()-f.got.Load())
+		f.tb.Fatalf("%d events are missing\n%s", f.want.Load()-f.got.Load(), f.report(room))
 	}
 }
 
@@ -253,6 +280,6 @@ func (f *fleet) land() {
 		wg.Go(func() { m.Close() })
 	}
 	wg.Wait()
-	f.clients, f.managers = nil, nil
+	f.clients, f.pilots, f.managers = nil, nil, nil
 	f.http.CloseIdleConnections()
 }
