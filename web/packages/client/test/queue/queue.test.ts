@@ -384,7 +384,7 @@ describe("IndexedDB that fails", () => {
     });
     const { server, socket } = client({ queue: true }, { platform: { indexedDB: indexedDB as any } });
     const kept = Promise.all([socket.emit("add", 1), socket.emit("add", 2)]);
-    await advance(3500);
+    await advance(7500); // it is waited for 7 s
     await kept;
     void socket.connect();
     await settle();
