@@ -157,6 +157,7 @@ func TestResumeUnderLoad(t *testing.T) {
 	rooms := []string{"a", "b", "c"}
 	const each = 150
 	for _, history := range []int{1000, 6} {
+		resets := 0
 		for seed := range uint64(3) {
 			t.Run(fmt.Sprintf("history of %d, seed %d", history, seed), func(t *testing.T) {
 				in(t, func(t *testing.T) {
@@ -190,18 +191,18 @@ func TestResumeUnderLoad(t *testing.T) {
 					publishers.Wait()
 					over.Store(true)
 					listeners.Wait()
-					resets := 0
 					for i, log := range logs {
 						resets += log.resets
 						if history == 1000 && log.events != each*len(rooms) {
 							t.Errorf("listener %d: %d events", i, log.events)
 						}
 					}
-					if (resets > 0) != (history == 6) {
-						t.Errorf("%d resets", resets)
-					}
 				})
 			})
+		}
+		// Who was away for more than a short history is a matter of luck, but for somebody in three runs.
+		if (resets > 0) != (history == 6) {
+			t.Errorf("history of %d: %d resets", history, resets)
 		}
 	}
 }
